@@ -1,0 +1,203 @@
+"""The functional core: attention over given queries, keys and values, on whichever core fits the shape.
+
+`attend` returns the output with its log-sum-exp, so that parts of the keys can be attended apart and merged. Which core ran,
+and why the others did not, is `explain`'s answer; no core changes the result beyond rounding.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from attending.attention.eager import eager_attend, eager_output
+from attending.attention.errors import AttentionError
+from attending.attention.grid import Grid, aligned
+from attending.attention.masks import there
+from attending.attention.rules import Causal, Everything, Mask
+from attending.attention.scoring import ScoreBias, Scoring
+
+_LARGE_SCORES = 64 << 20
+
+
+class Attended(NamedTuple):
+    """The output, and the log of the sum of exponentials of each query's scores (−inf: it saw nothing)."""
+
+    output: Float[Tensor, "batch head query value"]
+    lse: Float[Tensor, "batch head query"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The core that runs, and for each of the others the reason why it does not."""
+
+    core: str
+    refused: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.core}: runs", *(f"{name}: {why}" for name, why in self.refused.items())])
+
+
+def attend(
+    q: Float[Tensor, "batch head query dim"],
+    k: Float[Tensor, "batch kv_head key dim"],
+    v: Float[Tensor, "batch kv_head key value"],
+    *,
+    mask: Mask | None = None,
+    bias: ScoreBias | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    sink: Float[Tensor, " head"] | None = None,
+) -> Attended:
+    """Attention of every query over the keys it may see, with the log-sum-exp of its scores.
+
+    Query head h reads KV head h // (heads / kv_heads). `mask` None: every key is seen. `scale` None: 1/√dim. `sink` is one
+    logit a head that takes weight and gives no value. A query that sees nothing gives exactly 0 and no gradient; what stands
+    in a key that no query sees cannot matter, NaN included. A key that some queries see is not covered: there 0 × NaN is NaN.
+    """
+    k, v, scoring = _prepared(q, k, v, mask=mask, bias=bias, scale=scale, softcap=softcap)
+    attended = attended_by(q, k, v, scoring)
+    return attended if sink is None else with_sink(attended, sink)
+
+
+def explain(
+    q: Float[Tensor, "batch head query dim"],
+    k: Float[Tensor, "batch kv_head key dim"],
+    v: Float[Tensor, "batch kv_head key value"],
+    *,
+    mask: Mask | None = None,
+    bias: ScoreBias | None = None,
+    softcap: float | None = None,
+    dropout: float = 0.0,
+) -> Choice:
+    """Which core a mechanism's forward pass takes for these tensors here and now, and why not the others."""
+    k, v, scoring = _prepared(q, k, v, mask=mask, bias=bias, scale=None, softcap=softcap, dropout=dropout)
+    return choose(q, k, scoring, wants_lse=False)
+
+
+def merge(*parts: Attended) -> Attended:
+    """The attention over all keys, from attention over disjoint parts of them. A sink belongs to one part only."""
+    lse = torch.stack([part.lse for part in parts]).logsumexp(dim=0)
+    finite = torch.where(lse == -torch.inf, 0.0, lse)
+    shares = [(part.lse - finite).exp()[..., None].to(part.output.dtype) for part in parts]
+    return Attended(torch.stack([part.output * share for part, share in zip(parts, shares, strict=True)]).sum(dim=0), lse)
+
+
+def with_sink(attended: Attended, sink: Float[Tensor, " head"]) -> Attended:
+    """The same attention with one more logit a head in the denominator, which carries no value."""
+    logit = sink.to(attended.lse.dtype)[:, None]
+    share = torch.sigmoid(attended.lse - logit)
+    return Attended(attended.output * share[..., None].to(attended.output.dtype), torch.logaddexp(attended.lse, logit))
+
+
+def mixed_by(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Float[Tensor, "batch head query value"]:
+    """The output alone. Keys that nobody sees must be finite; mechanisms clean their inputs before projecting."""
+    choice = choose(q, k, scoring, wants_lse=False)
+    if choice.core == "sdpa":
+        return _sdpa(q, k, v, scoring)
+    return eager_output(q, k, v, scoring)
+
+
+def attended_by(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Attended:
+    """The output and the log-sum-exp, on the same terms as `mixed_by`."""
+    return Attended(*eager_attend(q, k, v, scoring))
+
+
+def joined(heads: Float[Tensor, "batch head query value"], output: nn.Linear, scoring: Scoring) -> Tensor:
+    """The heads side by side, projected; a query that saw nothing stays exactly 0, also under an output bias."""
+    result = output(heads.transpose(1, 2).flatten(2))
+    if output.bias is None or scoring.rows_see_something:
+        return result
+    alive = scoring.alive()
+    return result if alive is None else torch.where(alive, result, 0.0)
+
+
+def choose(q: Tensor, k: Tensor, scoring: Scoring, *, wants_lse: bool) -> Choice:
+    """The core for this call. Decided from shapes, types and rules alone, never from what the tensors hold."""
+    score_bytes = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] * q.element_size()
+    against_sdpa = {
+        "it does not return the log-sum-exp": wants_lse,
+        "it has no soft-cap": scoring.softcap is not None,
+        "it drops weights only on a slow path": scoring.dropout > 0.0,
+        "the bias learns": scoring.learns_bias,
+        f"the scores are small ({score_bytes >> 20} MiB)": score_bytes < _LARGE_SCORES,
+    }
+    reasons = [reason for reason, holds in against_sdpa.items() if holds]
+    if reasons:
+        return Choice(core="eager", refused={"sdpa": "; ".join(reasons)})
+    return Choice(core="sdpa", refused={"eager": f"the scores would take {score_bytes >> 20} MiB"})
+
+
+def _sdpa(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
+    """PyTorch's fused attention."""
+    is_causal = scoring.bias is None and scoring.grid.is_square and scoring.mask.rules == (Causal(),)
+    added, alive = (None, None) if is_causal else scoring.additive(q.dtype)
+    if added is not None:
+        added = added.expand(*added.shape[:2], q.shape[2], k.shape[2])
+    output = torch.nn.functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=added, is_causal=is_causal, scale=scoring.scale, enable_gqa=q.shape[1] != k.shape[1]
+    )
+    return output if alive is None else torch.where(alive, output, 0.0)
+
+
+def _prepared(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Mask | None,
+    bias: ScoreBias | None,
+    scale: float | None,
+    softcap: float | None,
+    dropout: float = 0.0,
+) -> tuple[Tensor, Tensor, Scoring]:
+    """Checked inputs with the keys that nobody sees set to 0."""
+    _check(q, k, v, softcap)
+    mask = Everything() if mask is None else mask
+    grid = aligned(q.shape[2], k.shape[2], q.device)
+    mask.check(batch=q.shape[0], n_query=q.shape[2], n_key=k.shape[2])
+    if isinstance(bias, Tensor):
+        check_bias(bias, batch=q.shape[0], n_heads=q.shape[1], n_query=q.shape[2], n_key=k.shape[2])
+    k, v = hide(k, v, mask, grid)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return k, v, Scoring(mask=mask, grid=grid, scale=scale, bias=bias, softcap=softcap, dropout=dropout)
+
+
+def hide(k: Tensor, v: Tensor, mask: Mask, grid: Grid) -> tuple[Tensor, Tensor]:
+    """Keys and values with 0 where no query of the grid sees them."""
+    kept = there(mask, grid)
+    if kept is None:
+        return k, v
+    kept = kept[:, None, :, None]
+    return torch.where(kept, k, 0.0), torch.where(kept, v, 0.0)
+
+
+def check_bias(bias: Tensor, *, batch: int, n_heads: int, n_query: int, n_key: int) -> None:
+    """Raise where an additive bias cannot be read as [batch, head, query, key] with axes of one."""
+    expected = (batch, n_heads, n_query, n_key)
+    if not bias.is_floating_point():
+        raise AttentionError(
+            f"bias: found {bias.dtype}, expected floating point added to the scores; a mask goes to mask=keep(…)"
+        )
+    if bias.dim() != 4 or any(found not in (1, wanted) for found, wanted in zip(bias.shape, expected, strict=True)):
+        raise AttentionError(f"bias: found shape {tuple(bias.shape)}, expected {expected}, where any axis may be 1")
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, softcap: float | None) -> None:
+    shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+    if not q.dim() == k.dim() == v.dim() == 4:
+        raise AttentionError(f"attend: found {shapes}, expected [batch, head, query or key, dim] each")
+    if q.shape[0] != k.shape[0] or k.shape[:3] != v.shape[:3] or q.shape[3] != k.shape[3]:
+        raise AttentionError(
+            f"attend: found {shapes}; k and v share batch, heads and keys, q and k the batch and the last axis"
+        )
+    if q.shape[1] % k.shape[1]:
+        raise AttentionError(
+            f"attend: found {q.shape[1]} query heads over {k.shape[1]} KV heads; the second must divide the first"
+        )
+    if not q.dtype == k.dtype == v.dtype:
+        raise AttentionError(f"attend: found q {q.dtype}, k {k.dtype}, v {v.dtype}; convert them to one type first")
+    if softcap is not None and not softcap > 0.0:
+        raise AttentionError(f"attend: found softcap={softcap}; it is a positive bound on the scores, or None")

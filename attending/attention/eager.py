@@ -1,0 +1,65 @@
+"""The plain core: scores, softmax and product as three matrix calls, differentiated by autograd.
+
+Fastest where the whole score matrix is small (short sequences, decoding), and the only one that can drop weights or learn a
+bias. Query heads that share a KV head are folded into rows, so K and V are read once.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from attending.attention.scoring import Scoring
+
+
+def eager_output(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Float[Tensor, "batch head query value"]:
+    """The weighted mean of the values."""
+    scores, alive = masked_scores(q, k, scoring)
+    return _mix(scores.softmax(dim=-1), q, v, alive, scoring.dropout)
+
+
+def eager_attend(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
+    """The weighted mean of the values, and the log of the sum of exponentials of the scores (−inf: nothing seen)."""
+    scores, alive = masked_scores(q, k, scoring)
+    lse = scores.logsumexp(dim=-1, keepdim=True)
+    output = _mix((scores - lse).exp(), q, v, alive, scoring.dropout)
+    lse = lse.view(*q.shape[:3])
+    return output, lse if alive is None else torch.where(alive[..., 0], lse, -torch.inf)
+
+
+def masked_scores(
+    q: Float[Tensor, "batch head query dim"], k: Float[Tensor, "batch kv_head key dim"], scoring: Scoring
+) -> tuple[Float[Tensor, "group rows key"], Bool[Tensor, "..."] | None]:
+    """Scores of the folded rows with −inf where hidden, and which rows see anything (None: all).
+
+    One group per sample and KV head; its rows are the queries of all heads that share it, head after head.
+    """
+    batch, n_heads, n_query, dim = q.shape
+    n_kv_heads, n_key = k.shape[1], k.shape[2]
+    groups, rows = batch * n_kv_heads, n_heads // n_kv_heads * n_query
+    folded = (q * scoring.scale).reshape(groups, rows, dim)
+    keys = k.reshape(groups, n_key, dim).mT
+    added, alive = scoring.additive(q.dtype)
+    if added is None and scoring.softcap is None:
+        return torch.bmm(folded, keys), None
+    folds = n_heads != n_kv_heads
+    if added is not None and scoring.softcap is None and (not folds or added.shape[1] == added.shape[2] == 1):
+        # The mask rides on the product: one pass over the scores less, and none in the backward pass.
+        if added.shape[0] == added.shape[1] == 1:
+            return torch.baddbmm(added[0], folded, keys), alive
+        per_group = added.expand(batch, n_kv_heads, -1, -1).reshape(groups, added.shape[2], added.shape[3])
+        return torch.baddbmm(per_group, folded, keys), alive
+    scores = torch.bmm(folded, keys)
+    if scoring.softcap is not None:
+        scores = (scores / scoring.softcap).tanh() * scoring.softcap
+    if added is not None:
+        scores = (scores.view(batch, n_heads, n_query, n_key) + added).view(groups, rows, n_key)
+    return scores, alive
+
+
+def _mix(weights: Tensor, q: Tensor, v: Tensor, alive: Tensor | None, dropout: float) -> Tensor:
+    batch, n_heads, n_query, _ = q.shape
+    if dropout > 0.0:
+        weights = torch.nn.functional.dropout(weights, dropout)
+    groups, n_key = weights.shape[0], weights.shape[2]
+    output = torch.bmm(weights, v.reshape(groups, n_key, v.shape[-1])).view(batch, n_heads, n_query, v.shape[-1])
+    return output if alive is None else torch.where(alive, output, 0.0)
