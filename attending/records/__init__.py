@@ -1,1 +1,29 @@
+"""Files → charts: tables by a schema, with pictures, long-format companions and the synthetic clinic."""
 
+from attending.records.charts import Records, Refused, read_charts
+from attending.records.error import RecordError, SchemaError
+from attending.records.infer import infer_schema
+from attending.records.schema import EACH_ROW, Column, Companion, Role, Sampling, Schema, Target, TargetKind
+from attending.records.schema_file import load_schema, write_schema
+from attending.records.table import Table, read_table
+
+__all__ = [
+    "EACH_ROW",
+    "Column",
+    "Companion",
+    "RecordError",
+    "Records",
+    "Refused",
+    "Role",
+    "Sampling",
+    "Schema",
+    "SchemaError",
+    "Table",
+    "Target",
+    "TargetKind",
+    "infer_schema",
+    "load_schema",
+    "read_charts",
+    "read_table",
+    "write_schema",
+]

@@ -1,0 +1,320 @@
+"""`Table` → `Schema`: the role of every column, and the reason for it in words.
+
+Inference proposes; a person edits the schema, which wins. Rules are tried in a fixed order, structure first (who, where,
+when), then what may never be an input, then the kind of evidence. A column nobody can place is left out, never let in.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from attending.records import names
+from attending.records.error import SchemaError
+from attending.records.kinds import Evidence, find_kind
+from attending.records.schema import EACH_ROW, INPUTS, UNRECORDED_TIME, Column, Role, Schema, Target
+from attending.records.table import Table
+from attending.records.targets import infer_targets
+from attending.records.times import read_moment
+from attending.records.values import is_unknown
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Context:
+    """What every rule may look at."""
+
+    table: Table
+    targets: tuple[Target, ...]
+    cells: dict[str, list[str]] = field(repr=False)  # filled and known cells per column
+    roles: dict[str, Column]
+
+    def is_free(self, role: Role) -> bool:
+        return all(column.role is not role for column in self.roles.values())
+
+
+def infer_schema(
+    table: Table,
+    *,
+    targets: Sequence[str] = (),
+    positive: str | None = None,
+    ignore: Sequence[str] = (),
+    only: Sequence[str] = (),
+    patient: str | None = None,
+) -> Schema:
+    """The schema that the table's names and cells suggest, with a reason for every role.
+
+    `targets` are the recorded labels; `positive` the value that counts as true (default: the rarer). Columns in `ignore` are
+    left out; `only`, where given, names all inputs, also ones that inference alone would leave out. `patient` names the
+    patient column, or is `EACH_ROW`. Raises `SchemaError` for a column that does not exist, a target with one class and a
+    table without patient column.
+    """
+    table.require(targets, purpose="the target")
+    table.require(ignore, purpose="a column to ignore")
+    table.require(only, purpose="an input (--only)")
+    if patient not in (None, EACH_ROW):
+        table.require([patient], purpose="the patient column")
+    clash = [name for name in targets if name in {*ignore, *only}]
+    if clash:
+        raise SchemaError(f'{table.name}: "{clash[0]}" is the target and also named in --ignore or --only; name it once')
+    filled = {
+        name: [cell for cell in table.frame[name].drop_nulls().to_list() if not is_unknown(cell)]
+        for name in table.frame.columns
+    }
+    context = _Context(table=table, targets=infer_targets(table, targets, positive=positive), cells=filled, roles={})
+    _place_ids(context, patient)
+    for name in table.frame.columns:
+        if name not in context.roles:
+            context.roles[name] = _place(name, context, only)
+    _link_times(context)
+    columns = (_apply_choice(context.roles[name], ignore=ignore, only=only, table=table) for name in table.frame.columns)
+    return Schema(
+        columns=tuple(columns),
+        targets=context.targets,
+        patient_rows=EACH_ROW if patient == EACH_ROW else None,
+    )
+
+
+def _place_ids(context: _Context, patient: str | None) -> None:
+    """Who is who: patient first, because without it nothing can be split honestly."""
+    columns, roles = context.table.frame.columns, context.roles
+    for target in context.targets:
+        why = f"named as the target; {target.kind.value}" + (f', true where "{target.positive}"' if target.positive else "")
+        roles[target.column] = Column(name=target.column, role=Role.TARGET, why=why)
+    by_name = {"_".join(names.words(name)): name for name in reversed(columns) if name not in roles}
+    if patient is None:
+        found = next((by_name[word] for word in names.PATIENT if word in by_name), None)
+        why = "its name says patient"
+        if found is None and "id" in by_name:
+            found, why = by_name["id"], "the only id column: every value is taken as one person"
+        if found is None:
+            raise SchemaError(
+                f"{context.table.name}: no column names the patient, so visits of one person could fall into training and "
+                f'test; name it (--patient COLUMN), or declare that every row is another person (--patient "{EACH_ROW}")'
+            )
+        roles[found] = Column(name=found, role=Role.PATIENT, why=why)
+    elif patient != EACH_ROW:
+        roles[patient] = Column(name=patient, role=Role.PATIENT, why="named as the patient column")
+    for role, vocabulary in ((Role.GROUP, names.GROUP), (Role.VISIT, names.VISIT), (Role.ID, names.ID)):
+        found = next((by_name[word] for word in vocabulary if word in by_name and by_name[word] not in roles), None)
+        if found is not None:
+            roles[found] = Column(name=found, role=role, why=_id_reason(context, found, role))
+
+
+def _id_reason(context: _Context, name: str, role: Role) -> str:
+    n_values = len(set(context.cells[name]))
+    if role is Role.ID:
+        return f"its name says id: names the row ({n_values} values in {len(context.table)} rows)"
+    return f"its name says {role.value}: {n_values} values in {len(context.table)} rows"
+
+
+def _place(name: str, context: _Context, only: Sequence[str]) -> Column:
+    """The first rule that knows the column decides."""
+    rules: tuple[Callable[[str, _Context], Column | None], ...] = (_companion_of_value, _empty, _structure, _never_input)
+    reasons = ""
+    for rule in rules:
+        placed = rule(name, context)
+        if placed is None:
+            continue
+        if name not in only or placed.role in INPUTS or rule is _companion_of_value:
+            return placed
+        reasons = f"named as an input; by itself it would be left out: {placed.why}"
+    evidence = find_kind(name, context.cells[name], n_rows=len(context.table), place=f'{context.table.name} column "{name}"')
+    column = _as_column(name, evidence)
+    return replace(column, why=f"{column.why}; {reasons}") if reasons else column
+
+
+def _as_column(name: str, evidence: Evidence) -> Column:
+    is_input = evidence.role in INPUTS
+    return Column(
+        name=name,
+        role=evidence.role,
+        why=evidence.why,
+        code=evidence.code,
+        unit=evidence.unit,
+        levels=evidence.levels,
+        rules=evidence.rules,
+        separator=evidence.separator,
+        time=evidence.time or (UNRECORDED_TIME if is_input else None),
+    )
+
+
+def _empty(name: str, context: _Context) -> Column | None:
+    if not context.cells[name]:
+        return Column(name=name, role=Role.IGNORED, why="empty in every row")
+    return None
+
+
+def _stem(name: str, endings: tuple[str, ...], others: Sequence[str]) -> str | None:
+    """The other column that this one's name extends by one of the endings: crp_mg_l for crp_mg_l_dayoffset."""
+    for ending in endings:
+        if name.lower().endswith("_" + ending):
+            base = name[: -len(ending) - 1]
+            exact = [other for other in others if other == base]
+            unit_less = [other for other in others if other.startswith(base + "_") and other != name]
+            if exact or len(unit_less) == 1:
+                return (exact or unit_less)[0]
+    return None
+
+
+def _companion_of_value(name: str, context: _Context) -> Column | None:
+    """Unit and time columns: they belong to another column."""
+    others = [other for other in context.table.frame.columns if other != name]
+    base = _stem(name, names.UNIT_ENDINGS, others)
+    if base is not None:
+        return Column(name=name, role=Role.UNIT, why=f'unit of "{base}"')
+    base = _stem(name, names.TIME_ENDINGS, others)
+    if base is None or not context.cells[name]:
+        return None
+    unit = _time_unit(name, context.cells[name])
+    if unit is None:
+        return None
+    meaning = "moment" if unit == "datetime" else f"time relative to the question in {unit}, positive is after it,"
+    return Column(name=name, role=Role.TIME, unit=unit, why=f'{meaning} of "{base}"')
+
+
+def _time_unit(name: str, cells: list[str]) -> str | None:
+    if all(read_moment(cell) for cell in cells):
+        return "datetime"
+    try:
+        for cell in cells:
+            float(cell)
+    except ValueError:
+        return None
+    spelled = "".join(names.words(name))
+    return "h" if "hour" in spelled else "d" if "day" in spelled else None
+
+
+def _structure(name: str, context: _Context) -> Column | None:
+    key = "_".join(names.words(name))
+    cells = context.cells[name]
+    if key in names.ASKED_AT and context.is_free(Role.ASKED_AT) and all(read_moment(cell) for cell in cells):
+        return Column(name=name, role=Role.ASKED_AT, why="its name and cells say when the patient was seen")
+    best = next((word for word in names.SITE if word in {"_".join(names.words(c)) for c in context.table.frame.columns}), None)
+    if key == best and context.is_free(Role.SITE):
+        why = f"its name says where the row comes from: {len(set(cells))} values; for judging, never an input"
+        return Column(name=name, role=Role.SITE, why=why)
+    if key in names.VIEW:
+        return Column(
+            name=name, role=Role.VIEW, why="how the picture was taken, a known shortcut; kept for judging, not an input"
+        )
+    if names.has_word(name, names.IDENTITY) and not names.outcome_word(name):
+        return Column(
+            name=name, role=Role.IDENTITY, why=f'"{names.has_word(name, names.IDENTITY)}" in its name identifies people'
+        )
+    return None
+
+
+def _never_input(name: str, context: _Context) -> Column | None:  # noqa: PLR0911, PLR0912 -- one return per reason
+    """Outcomes and bookkeeping, by name and by how the cells go with the target."""
+    cells = context.cells[name]
+
+    def outcome(why: str, role: Role = Role.OUTCOME) -> Column:
+        return Column(name=name, role=role, why=why)
+
+    for target in context.targets:
+        if names.contains(name, target.column):
+            return outcome(f'its name contains the target\'s name "{target.column}"')
+        for value in target.classes:
+            if len(value) >= 4 and not value.isdigit() and names.contains(name, value):
+                return outcome("its name contains a value of the target")
+    if names.words(name)[-1:] == ("from",) and names.outcome_word(name):
+        return outcome("says where a recorded finding came from", Role.REFERENCE)
+    spoken = names.outcome_word(name)
+    if spoken:
+        return outcome(f'"{spoken}" in its name: a diagnosis, a decision or something known only after the question')
+    annotated = names.has_word(name, names.ANNOTATION)
+    if annotated:
+        return outcome(f'"{annotated}" in its name: somebody\'s reading of the picture, not known at the question')
+    kept = names.has_word(name, names.BOOKKEEPING)
+    if kept:
+        return outcome(f'"{kept}" in its name: how the data were kept, not what was found', Role.BOOKKEEPING)
+    if "height" in names.words(name) and name.lower().replace("height", "width") in map(str.lower, context.table.frame.columns):
+        return outcome("a height beside a width: the size of the picture", Role.BOOKKEEPING)
+    if "_".join(names.words(name)) in names.PLACES:
+        return outcome("where the patient or the picture comes from, not what was found", Role.BOOKKEEPING)
+    if _is_moment(name, cells):
+        return outcome("a date that belongs to no value: dates give away era and course", Role.BOOKKEEPING)
+    if names.has_word(name, names.PROCESS):
+        return outcome("says what was done, not what was found; tests are ordered for the sick", Role.BOOKKEEPING)
+    if names.has_word(name, names.SCORE):
+        return outcome("a score made of other columns, often part of the reference standard", Role.IGNORED)
+    if names.has_word(name, names.KEY) and len(set(cells)) > max(20, 0.9 * len(cells)):
+        return outcome(f"a key: {len(set(cells))} values in {len(cells)} filled rows", Role.BOOKKEEPING)
+    if _starts_like(cells, ("http://", "https://", "www.", "doi:", "10.1")):
+        return outcome("its cells are links", Role.BOOKKEEPING)
+    if len(set(cells)) == 1 and len(cells) == len(context.table):
+        return outcome("the same value in every row", Role.IGNORED)
+    return _determined(name, context)
+
+
+def _is_moment(name: str, cells: list[str]) -> bool:
+    share = sum(read_moment(cell) is not None for cell in cells) / len(cells)
+    return share > 0.5 or (names.words(name)[-1:] in (("date",), ("datetime",)) and not _is_number_like(cells))
+
+
+def _is_number_like(cells: list[str]) -> bool:
+    return all(cell.strip().lstrip("-").replace(".", "", 1).isdigit() for cell in cells)
+
+
+def _starts_like(cells: list[str], beginnings: tuple[str, ...]) -> bool:
+    hits = sum(cell.lower().startswith(beginnings) and "/" in cell for cell in cells)
+    return bool(cells) and hits >= 0.8 * len(cells)
+
+
+def _determined(name: str, context: _Context) -> Column | None:
+    """A column whose values each go with one value of the target is the target by another name.
+
+    Asked only where it cannot be chance: at least 30 filled rows with a known target, at least 5 of each of two target
+    values, and at least 5 rows for each value of the column on average.
+    """
+    for target in context.targets:
+        pairs = [
+            (cell, label)
+            for cell, label in zip(context.table.cells(name), context.table.cells(target.column), strict=True)
+            if cell is not None and label is not None and not is_unknown(cell) and not is_unknown(label)
+        ]
+        labels = [label for _, label in pairs]
+        frequent = [label for label in set(labels) if labels.count(label) >= 5]
+        n_values = len({cell for cell, _ in pairs})
+        if len(pairs) < 30 or len(frequent) < 2 or 5 * n_values > len(pairs):
+            continue
+        if len(set(pairs)) == n_values:
+            why = f'each of its {n_values} values goes with one value of "{target.column}" in all {len(pairs)} rows'
+            return Column(name=name, role=Role.OUTCOME, why=f"{why}: the label by another name")
+    return None
+
+
+def _link_times(context: _Context) -> None:
+    """Tell values which column holds their time or unit, and keep a code unique among inputs."""
+    roles = context.roles
+    for name, column in list(roles.items()):
+        if column.role not in (Role.TIME, Role.UNIT):
+            continue
+        endings = names.TIME_ENDINGS if column.role is Role.TIME else names.UNIT_ENDINGS
+        base = _stem(name, endings, [other for other in roles if other != name])
+        if base is None or roles[base].role not in INPUTS or (column.role is Role.UNIT and roles[base].role is not Role.NUMBER):
+            roles[name] = replace(column, why=f"{column.why}, which is not an input")
+        elif column.role is Role.TIME:
+            roles[base] = replace(roles[base], time=name)
+        else:
+            roles[base] = replace(roles[base], unit_column=name)
+    codes = [column.field_name for column in roles.values() if column.role in INPUTS]
+    for name, column in list(roles.items()):
+        if column.role in INPUTS and column.code is not None and codes.count(column.field_name) > 1:
+            roles[name] = replace(column, code=None)
+
+
+def _apply_choice(column: Column, *, ignore: Sequence[str], only: Sequence[str], table: Table) -> Column:
+    if column.name in ignore:
+        if column.role in (Role.PATIENT, Role.GROUP):
+            raise SchemaError(
+                f'{table.name}: "{column.name}" names the {column.role.value} and cannot be ignored: '
+                "it keeps one person's rows together; it is never an input"
+            )
+        return Column(name=column.name, role=Role.IGNORED, why="left out by --ignore")
+    if only and column.name not in only and column.role in INPUTS:
+        return Column(name=column.name, role=Role.IGNORED, why="not named by --only")
+    if column.name in only and column.role not in INPUTS:
+        raise SchemaError(
+            f'{table.name}: --only names "{column.name}", which cannot be an input: {column.role.value} ({column.why}); '
+            "give it a role in the schema file"
+        )
+    return column

@@ -1,0 +1,315 @@
+"""What the columns of a table mean: their roles, units, times, targets, and what a person declared about the study.
+
+Only nouns: inference makes a schema (`infer`), a TOML file keeps it (`schema_file`), `charts` reads a table by it. A missing
+unit or time is written down as undeclared, never silently filled in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+
+from attending.records.error import SchemaError, did_you_mean
+
+UNSTATED = "unstated"
+"""What stands in a schema where nobody declared a unit, a sampling or a reference standard."""
+UNRECORDED_TIME = "not recorded: taken at the question"
+"""Time of evidence for which the table has no time; an error under strict."""
+AT_QUESTION = "at the question"
+"""Time of evidence that a person has declared to be known when the question is asked."""
+EACH_ROW = "each row"
+"""Declared instead of a patient column: every row is a different person."""
+
+
+class Role(Enum):
+    """What a column is for. Only the roles in `INPUTS` ever become evidence."""
+
+    ID = "id"  # names the row; must be unique
+    CASE = "case"  # rows that share it are one case and are joined
+    IDENTITY = "identity"
+    PATIENT = "patient"
+    GROUP = "group"  # wider than the patient: family, article
+    VISIT = "visit"
+    SITE = "site"
+    ASKED_AT = "prediction time"
+    TIME = "time of a value"
+    NOTE = "note"
+    IMAGE = "image"
+    VIEW = "view of the image"  # how the picture was taken: kept for judging, not an input
+    NUMBER = "number"
+    UNIT = "unit column"
+    SIGN = "sign"
+    AGE = "age"
+    SEX = "sex"
+    EMBEDDING = "embedding"
+    TARGET = "target"
+    REFERENCE = "reference standard"
+    STRATUM = "stratum"  # a subgroup for judging, not an input
+    OUTCOME = "outcome, never an input"
+    BOOKKEEPING = "bookkeeping, never an input"
+    IGNORED = "ignored"
+
+
+INPUTS = frozenset({Role.NOTE, Role.IMAGE, Role.NUMBER, Role.SIGN, Role.AGE, Role.SEX, Role.EMBEDDING})
+
+
+class Rule(Enum):
+    """What becomes of a number that is not a plain one."""
+
+    CENSORED = "censored"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+
+
+UNKNOWN_WORDS = ("?", "na", "n/a", "nan", "null", "unknown", "not known", "not stated", "not available", "missing", ".")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueRules:
+    """How the cells of one number column are read.
+
+    `below` is for `<5`, `above` for `>5`, `infinite` for `inf` and `-inf`, which stand for beyond the detection range: they
+    are censored at `detection_high` or `detection_low`, and unknown where that limit is None. `unknown` are words that mean
+    "not known" (compared without case).
+    """
+
+    below: Rule = Rule.CENSORED
+    above: Rule = Rule.CENSORED
+    infinite: Rule = Rule.CENSORED
+    detection_low: float | None = None
+    detection_high: float | None = None
+    decimal: str = "point"
+    unknown: tuple[str, ...] = UNKNOWN_WORDS
+
+    def __post_init__(self) -> None:
+        if self.decimal not in ("point", "comma"):
+            raise SchemaError(f'decimal = "{self.decimal}": expected "point" or "comma"')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column, its role, and why it has it.
+
+    `code` names the evidence made of it (default: the column's name). `unit` is the unit in which numbers are held, of a
+    time column "h", "d" or "datetime". `time` of an input is a time column, `AT_QUESTION` or `UNRECORDED_TIME`. `separator`
+    splits a cell into several notes or images.
+    """
+
+    name: str
+    role: Role
+    why: str = ""
+    code: str | None = None
+    unit: str | None = None
+    unit_column: str | None = None
+    time: str | None = None
+    levels: tuple[str, ...] = ()
+    rules: ValueRules = field(default_factory=ValueRules)
+    separator: str | None = None
+    is_missingness_visible: bool = False
+
+    @property
+    def field_name(self) -> str:
+        """The one name of its evidence in a case: `Lab.code`, `Sign.name`, `age_years`, …"""
+        fixed = {Role.AGE: "age_years", Role.SEX: "sex"}
+        return fixed.get(self.role) or self.code or self.name
+
+
+class TargetKind(Enum):
+    """How a target column becomes findings."""
+
+    BINARY = "binary"  # one finding, named after the column
+    CLASSES = "classes"  # one finding per class, exactly one true
+    LIST = "list"  # cells are lists of labels, each a finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One target column. `classes` are its known values; `positive` is the one that makes a binary finding true."""
+
+    column: str
+    kind: TargetKind
+    classes: tuple[str, ...]
+    positive: str | None = None
+    separator: str = ";"
+
+    def __post_init__(self) -> None:
+        if self.kind is TargetKind.BINARY and self.positive not in self.classes:
+            hint = did_you_mean(str(self.positive), self.classes)
+            raise SchemaError(
+                f'target "{self.column}": no value "{self.positive}" (its positive value) among its {len(self.classes)}.{hint}'
+            )
+        if len(self.classes) < (1 if self.kind is TargetKind.LIST else 2):
+            raise SchemaError(
+                f'target "{self.column}" has {len(self.classes)} class, expected at least two; '
+                "choose another target or another --where"
+            )
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        return (self.column,) if self.kind is TargetKind.BINARY else self.classes
+
+
+class Sampling(Enum):
+    """How patients came into the table; unless COHORT, predictive values and absolute calibration do not transfer."""
+
+    COHORT = "cohort"
+    CASE_CONTROL = "case-control"
+    CONVENIENCE = "convenience"
+    UNSTATED = UNSTATED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """Rule by which a decision threshold is chosen: a sensitivity or specificity to reach, a risk, or harm : benefit."""
+
+    rule: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.rule not in ("sensitivity", "specificity", "risk", "harm_benefit"):
+            raise SchemaError(
+                f'threshold rule "{self.rule}": expected sensitivity, specificity, risk or harm_benefit.'
+                + did_you_mean(self.rule, ("sensitivity", "specificity", "risk", "harm_benefit"))
+            )
+        if not (0.0 < self.value < 1.0 or (self.rule == "harm_benefit" and self.value > 0.0)):
+            raise SchemaError(f"threshold {self.rule} = {self.value:g}: expected a number between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Primary:
+    """The one comparison declared before outer results are opened; `against` is a baseline's name or "best baseline"."""
+
+    finding: str
+    metric: str = "auroc"
+    against: str = "best baseline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Companion:
+    """A long-format file beside the table. `kind` is labs, notes or images; the other fields name its columns."""
+
+    kind: str
+    id: str
+    value: str
+    code: str | None = None
+    unit: str | None = None
+    time: str | None = None
+    time_unit: str | None = None
+    low: str | None = None
+    high: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("labs", "notes", "images"):
+            raise SchemaError(f'companion "{self.kind}": expected labs, notes or images')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """All that is declared about a table. The schema wins over inference.
+
+    `waivers` map a trap or check to the reason why it does not apply. `target_prevalence` maps findings to the prevalence
+    where the model is to be used. `patient_rows` is `EACH_ROW` where a person declared that no patient has two rows.
+    """
+
+    columns: tuple[Column, ...]
+    targets: tuple[Target, ...] = ()
+    population: str = UNSTATED
+    prediction_time: str = UNSTATED
+    reference_standard: str = UNSTATED
+    sampling: Sampling = Sampling.UNSTATED
+    target_prevalence: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    primary: Primary | None = None
+    waivers: Mapping[str, str] = field(default_factory=dict)
+    companions: tuple[Companion, ...] = ()
+    look_back_hours: float | None = None
+    patient_rows: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("target_prevalence", "thresholds", "waivers"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        names = [column.name for column in self.columns]
+        doubled = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+        if doubled:
+            raise SchemaError(f"schema: columns declared twice: {', '.join(sorted(doubled))}")
+        for role in (Role.ID, Role.CASE, Role.PATIENT, Role.VISIT, Role.SITE, Role.ASKED_AT, Role.AGE, Role.SEX):
+            found = [column.name for column in self.of(role)]
+            if len(found) > 1:
+                raise SchemaError(
+                    f'schema: the role "{role.value}" is held by {", ".join(found)}; expected one column, ignore the others'
+                )
+        if not self.of(Role.PATIENT) and self.patient_rows != EACH_ROW:
+            raise SchemaError(
+                "schema: no column has the role patient, so visits of one person could part; name the patient column, "
+                f'or declare patient_rows = "{EACH_ROW}"'
+            )
+        repeated = [finding for finding in self.findings if self.findings.count(finding) > 1]
+        if repeated:
+            raise SchemaError(
+                f'schema: the finding "{repeated[0]}" comes from two targets; rename one of the columns or values'
+            )
+        self._check_references(set(names))
+
+    def _check_references(self, names: set[str]) -> None:
+        for column in self.columns:
+            for key, other in (("time", column.time), ("unit_column", column.unit_column)):
+                if other in (None, AT_QUESTION, UNRECORDED_TIME) or other in names:
+                    continue
+                raise SchemaError(
+                    f'schema: {key} of column "{column.name}" is "{other}", expected a column, '
+                    f'"{AT_QUESTION}" or "{UNRECORDED_TIME}".{did_you_mean(str(other), names)}'
+                )
+        for target in self.targets:
+            if target.column not in names or self.column(target.column).role is not Role.TARGET:
+                raise SchemaError(f'schema: target "{target.column}" needs a column with the role target')
+        seen: dict[str, str] = {}
+        for column in self.inputs:
+            clash = seen.setdefault(column.field_name, column.name)
+            if clash != column.name:
+                raise SchemaError(
+                    f'schema: columns "{clash}" and "{column.name}" both give evidence named "{column.field_name}"; '
+                    "give one a code of its own"
+                )
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Names of all findings, in the order of the targets."""
+        return tuple(finding for target in self.targets for finding in target.findings)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether exactly one finding is true of every case."""
+        return len(self.targets) == 1 and self.targets[0].kind is TargetKind.CLASSES
+
+    @property
+    def inputs(self) -> tuple[Column, ...]:
+        """Columns that become evidence."""
+        return tuple(column for column in self.columns if column.role in INPUTS)
+
+    @property
+    def visible(self) -> frozenset[str]:
+        """Field names whose missingness a person declared visible to the model."""
+        return frozenset(column.field_name for column in self.inputs if column.is_missingness_visible)
+
+    def of(self, role: Role) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.role is role)
+
+    def one(self, role: Role) -> Column | None:
+        """The column with a role that at most one may hold."""
+        return next(iter(self.of(role)), None)
+
+    def column(self, name: str) -> Column:
+        found = next((column for column in self.columns if column.name == name), None)
+        if found is None:
+            raise SchemaError(f'schema: no column "{name}".{did_you_mean(name, (c.name for c in self.columns))}')
+        return found
+
+    def undeclared(self) -> tuple[str, ...]:
+        """What nobody declared, one sentence each: units and times of inputs. An error under strict; the audit repeats it."""
+        sentences = []
+        for column in self.inputs:
+            if column.role is Role.NUMBER and column.unit in (None, UNSTATED):
+                sentences.append(f'column "{column.name}": unit unstated')
+            if column.time in (None, UNRECORDED_TIME):
+                sentences.append(f'column "{column.name}": time {UNRECORDED_TIME}')
+        return tuple(sentences)
