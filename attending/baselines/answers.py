@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.sparse import csr_matrix
 
-from attending.baselines.baseline import BaselineError, patient_weights, prevalence, truths
+from attending.baselines.baseline import patient_weights, prevalence, truths
 from attending.case import Case
 from attending.diagnosis import Task
 
@@ -56,20 +56,17 @@ class Answers:
 
 
 def fit_answers(
-    make: Callable[[], Classifier],
+    make: Callable[[Sequence[Case]], Classifier],
     features: Features,
     cases: Sequence[Case],
     *,
     task: Task,
     present: Bool[np.ndarray, " case"],
 ) -> Answers:
-    """Fit `make()` to the rows that are `present` and known, each patient counted once.
+    """Fit `make(their cases)` to the rows that are `present` and known, each patient counted once.
 
     The prevalence is that of all cases, present or not, so that an absent modality says nothing.
-    Raises `BaselineError` without any case.
     """
-    if not len(cases):
-        raise BaselineError("a baseline was fitted to no case; the training part of this fold is empty, use fewer folds")
     truth, known = truths(cases, task)
     if task.exclusive:
         classifiers: tuple[Classifier | None, ...] = (
@@ -84,7 +81,7 @@ def fit_answers(
 
 
 def _fit_one(
-    make: Callable[[], Classifier],
+    make: Callable[[Sequence[Case]], Classifier],
     features: Features,
     cases: Sequence[Case],
     *,
@@ -93,7 +90,8 @@ def _fit_one(
 ) -> Classifier | None:
     if len(np.unique(target[chosen])) < 2:
         return None
-    classifier = make()
-    weight = patient_weights(list(compress(cases, chosen)))
+    rows = list(compress(cases, chosen))
+    classifier = make(rows)
+    weight = patient_weights(rows)
     classifier.fit(features[np.flatnonzero(chosen)], target[chosen], sample_weight=weight)
     return classifier

@@ -13,24 +13,30 @@ from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
+from threadpoolctl import threadpool_limits
 
 from attending.case import Case, Evidence
 from attending.diagnosis import Task
 
 
 class BaselineError(ValueError):
-    """A baseline was asked for something it cannot do: no cases, or no case with a known truth."""
+    """A baseline was asked for something it cannot do: it has no cases to learn from."""
 
 
 class Baseline(ABC):
     """A fitted baseline."""
 
-    @abstractmethod
     def probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
-        """Estimated probability of each recorded label, in the order of the task's findings.
+        """Estimated probability of each recorded label, in the order of the task's findings. On one thread.
 
         Exclusive tasks: rows sum to 1. A case that lacks what this baseline looks at gets the prevalence of the training cases.
         """
+        with threadpool_limits(1):
+            return self._probability(cases)
+
+    @abstractmethod
+    def _probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
+        """What `probability` answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +46,21 @@ class BaselineConfig(ABC):
     name: str
     kinds: ClassVar[tuple[type[Evidence], ...]] = ()
 
-    @abstractmethod
     def fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> Baseline:
-        """The baseline fitted to `cases`.
+        """The baseline fitted to `cases`, on one thread.
 
         `visible` names the fields whose being missing may be seen; elsewhere a blank is filled with the training median or
         mode. Unknown truths are left out, finding by finding; each patient counts once. The same arguments give the same bits.
+        Raises `BaselineError` without any case.
         """
+        if not len(cases):
+            raise BaselineError(f"{self.name}: fitted to no case; the training part of this fold is empty, use fewer folds")
+        with threadpool_limits(1):
+            return self._fit(cases, task=task, visible=visible, seed=seed)
+
+    @abstractmethod
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> Baseline:
+        """What `fit` gives; `cases` are at least one."""
 
     def looks_at(self, case: Case) -> bool:
         """Whether `case` holds any evidence of the kinds this baseline looks at."""

@@ -29,13 +29,13 @@ class CircumstancesConfig(BaselineConfig):
         """Always: that nothing is there is a circumstance too."""
         return True
 
-    def fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Circumstances":  # noqa: ARG002
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Circumstances":  # noqa: ARG002
         """Learn which circumstances vary in training, and fit."""
         met = [circumstances(case) for case in cases]
         counts = Counter(name for names in met for name in names)
         vocabulary = tuple(sorted(name for name, count in counts.items() if count < len(cases)))
         answers = fit_answers(
-            lambda: LogisticRegression(C=self.strength, max_iter=2000),
+            lambda _: LogisticRegression(C=self.strength, max_iter=2000),
             _indicators(met, vocabulary),
             cases,
             task=task,
@@ -51,7 +51,7 @@ class Circumstances(Baseline):
     vocabulary: tuple[str, ...]
     answers: Answers
 
-    def probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
+    def _probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
         """The prevalence where no circumstance varied in training."""
         features = _indicators([circumstances(case) for case in cases], self.vocabulary)
         return self.answers.probability(features, present=np.full(len(cases), bool(self.vocabulary)))

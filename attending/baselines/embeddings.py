@@ -1,4 +1,4 @@
-"""Precomputed embeddings alone: vectors of somebody else's encoder, standardised, then ridge logistic regression."""
+"""Precomputed embeddings alone: standardised vectors, then ridge logistic regression of a strength chosen inside."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from attending.baselines.answers import Answers, fit_answers
 from attending.baselines.baseline import Baseline, BaselineConfig
+from attending.baselines.ridge import ChosenRidge
 from attending.case import Case, Embedding, Evidence
 from attending.diagnosis import Task
 
@@ -22,14 +21,20 @@ class EmbeddingsConfig(BaselineConfig):
 
     name: str = "embeddings"
     kinds: ClassVar[tuple[type[Evidence], ...]] = (Embedding,)
-    strength: float = 0.01
+    strengths: tuple[float, ...] = (0.0001, 0.001, 0.01, 0.1)
 
-    def fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Embeddings":  # noqa: ARG002
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Embeddings":  # noqa: ARG002
         """Fit to the cases that hold an embedding."""
         widths = {(one.name, one.vector.shape[0]) for case in cases for one in case.of(Embedding)}
         places = tuple(sorted(widths))
         present = np.array([self.looks_at(case) for case in cases], dtype=bool)
-        answers = fit_answers(lambda: Ridge(strength=self.strength), _matrix(cases, places), cases, task=task, present=present)
+        answers = fit_answers(
+            lambda rows: ChosenRidge(rows, strengths=self.strengths, steps=lambda: (StandardScaler(),), seed=seed),
+            _matrix(cases, places),
+            cases,
+            task=task,
+            present=present,
+        )
         return Embeddings(places=places, answers=answers)
 
 
@@ -40,29 +45,10 @@ class Embeddings(Baseline):
     places: tuple[tuple[str, int], ...]
     answers: Answers
 
-    def probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
+    def _probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
         """The prevalence for a case without an embedding."""
         present = np.array([bool(case.of(Embedding)) for case in cases], dtype=bool)
         return self.answers.probability(_matrix(cases, self.places), present=present)
-
-
-class Ridge:
-    """Standardise, then ridge logistic regression; `strength` is scikit-learn's C."""
-
-    def __init__(self, *, strength: float) -> None:
-        self.strength = strength
-        self.classes_ = np.array([], dtype=int)
-
-    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray) -> "Ridge":
-        """As scikit-learn does."""
-        self._line = make_pipeline(StandardScaler(), LogisticRegression(C=self.strength, max_iter=2000))
-        self._line.fit(X, y, logisticregression__sample_weight=sample_weight)
-        self.classes_ = self._line.classes_
-        return self
-
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """As scikit-learn does."""
-        return self._line.predict_proba(X)
 
 
 def _matrix(cases: Sequence[Case], places: tuple[tuple[str, int], ...]) -> Float[np.ndarray, "case feature"]:

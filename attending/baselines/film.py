@@ -1,4 +1,4 @@
-"""Films alone: a small picture and its edges, principal components, ridge logistic regression.
+"""Films alone: a small picture and its edges, principal components, ridge logistic regression of a strength chosen inside.
 
 Each film is brought to 64 × 64 by averaging, its grey values standardised. Features: the picture again averaged to 16 × 16, and
 histograms of gradient orientation (8 cells × 8 cells, 8 unsigned orientations, each cell with its neighbours normalised; after
@@ -13,13 +13,12 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 from scipy.ndimage import uniform_filter
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import StandardScaler
 
 from attending.baselines.answers import Answers, fit_answers
 from attending.baselines.baseline import Baseline, BaselineConfig
+from attending.baselines.ridge import ChosenRidge
 from attending.case import Case, Evidence, Scan
 from attending.diagnosis import Task
 
@@ -36,14 +35,19 @@ class FilmConfig(BaselineConfig):
     name: str = "film"
     kinds: ClassVar[tuple[type[Evidence], ...]] = (Scan,)
     components: int = 40
-    strength: float = 0.01
+    strengths: tuple[float, ...] = (0.001, 0.01, 0.1)
 
-    def fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Film":  # noqa: ARG002
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Film":  # noqa: ARG002
         """Fit to the cases that hold a film."""
         present = np.array([self.looks_at(case) for case in cases], dtype=bool)
         features = film_features(cases)
         answers = fit_answers(
-            lambda: WholeSpectrum(components=self.components, strength=self.strength),
+            lambda rows: ChosenRidge(
+                rows,
+                strengths=self.strengths,
+                steps=lambda: (StandardScaler(), FirstComponents(most=self.components)),
+                seed=seed,
+            ),
             features,
             cases,
             task=task,
@@ -58,32 +62,27 @@ class Film(Baseline):
 
     answers: Answers
 
-    def probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
+    def _probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
         """The prevalence for a case without a film."""
         present = np.array([bool(case.of(Scan)) for case in cases], dtype=bool)
         return self.answers.probability(film_features(cases), present=present)
 
 
-class WholeSpectrum:
-    """Standardise, keep the first principal components (as many as the rows allow), then ridge logistic regression."""
+class FirstComponents(TransformerMixin, BaseEstimator):
+    """The first principal components, in their own scale: `most`, or as many as the rows carry."""
 
-    def __init__(self, *, components: int, strength: float) -> None:
-        self.components = components
-        self.strength = strength
-        self.classes_ = np.array([], dtype=int)
+    def __init__(self, *, most: int) -> None:
+        self.most = most
 
-    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray) -> "WholeSpectrum":
-        """`strength` is scikit-learn's C, on components left in their own scale."""
-        kept = min(self.components, *X.shape)
-        self._reduce = make_pipeline(StandardScaler(), PCA(n_components=kept, svd_solver="full"))
-        self._line = LogisticRegression(C=self.strength, max_iter=2000)
-        self._line.fit(self._reduce.fit_transform(X), y, sample_weight=sample_weight)
-        self.classes_ = self._line.classes_
+    def fit(self, X: np.ndarray, y: object = None) -> "FirstComponents":  # noqa: ARG002
+        """By singular values of the centred rows."""
+        self.mean_ = X.mean(axis=0)
+        self.axes_ = np.linalg.svd(X - self.mean_, full_matrices=False)[2][: self.most]
         return self
 
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """As scikit-learn does."""
-        return self._line.predict_proba(self._reduce.transform(X))
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Coordinates along the components."""
+        return (X - self.mean_) @ self.axes_.T
 
 
 def film_features(cases: Sequence[Case]) -> Float[np.ndarray, "case feature"]:

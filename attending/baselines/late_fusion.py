@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logit, softmax
 
-from attending.baselines.baseline import Baseline, BaselineConfig, BaselineError, patient_weights, prevalence, truths
+from attending.baselines.baseline import Baseline, BaselineConfig, patient_weights, prevalence, truths
 from attending.case import Case, Embedding, Lab, Note, Scan, Sign
 from attending.diagnosis import Task
 
@@ -35,10 +35,8 @@ class LateFusionConfig(BaselineConfig):
         """Whether any member does."""
         return any(member.looks_at(case) for member in self.members)
 
-    def fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "LateFusion":
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "LateFusion":
         """Fit the members inside each inner fold, the weights to what they said about the rest, then the members to all."""
-        if not len(cases):
-            raise BaselineError("late fusion was fitted to no case; the training part of this fold is empty, use fewer folds")
         members = tuple(member for member in self.members if any(member.looks_at(case) for case in cases))
         base = prevalence(cases, task)
         folds = inner_folds(cases, task, n_folds=self.inner_folds, seed=seed)
@@ -103,7 +101,7 @@ class LateFusion(Baseline):
     pools: tuple[Pool, ...]
     visible: frozenset[str]
 
-    def probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
+    def _probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
         """The pooled answer; close to the prevalence for a case without any evidence."""
         said = np.zeros((len(cases), len(self.members), len(self.task.findings)))
         for place, (config, member) in enumerate(zip(self.configs, self.members, strict=True)):

@@ -1,4 +1,4 @@
-"""Notes alone: TF-IDF of words and word pairs, then ridge logistic regression."""
+"""Notes alone: TF-IDF of words and word pairs, then ridge logistic regression of a strength chosen inside."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from attending.baselines.answers import Answers, fit_answers
 from attending.baselines.baseline import Baseline, BaselineConfig
+from attending.baselines.ridge import ChosenRidge
 from attending.case import Case, Evidence, Note
 from attending.diagnosis import Task
 
@@ -25,10 +26,10 @@ class NotesConfig(BaselineConfig):
 
     name: str = "notes"
     kinds: ClassVar[tuple[type[Evidence], ...]] = (Note,)
-    strength: float = 10.0
+    strengths: tuple[float, ...] = (1.0, 10.0, 100.0)
     most_terms: int = 20_000
 
-    def fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Notes":  # noqa: ARG002
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Notes":  # noqa: ARG002
         """Learn the vocabulary and fit. Without a word that occurs in two cases, the prevalence."""
         texts = [_text(case) for case in cases]
         present = np.array([bool(text) for text in texts])
@@ -44,7 +45,7 @@ class NotesConfig(BaselineConfig):
         except ValueError:  # scikit-learn's word for "no term is left"
             return Notes(vectorizer=None, answers=_nothing(cases, task))
         answers = fit_answers(
-            lambda: LogisticRegression(C=self.strength, max_iter=2000),
+            lambda rows: ChosenRidge(rows, strengths=self.strengths, seed=seed),
             vectorizer.transform(texts),
             cases,
             task=task,
@@ -60,7 +61,7 @@ class Notes(Baseline):
     vectorizer: TfidfVectorizer | None
     answers: Answers
 
-    def probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
+    def _probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
         """The prevalence for a case without notes."""
         texts = [_text(case) for case in cases]
         if self.vectorizer is None or not texts:
@@ -70,7 +71,7 @@ class Notes(Baseline):
 
 def _nothing(cases: Sequence[Case], task: Task) -> Answers:
     return fit_answers(
-        LogisticRegression, csr_matrix((len(cases), 0)), cases, task=task, present=np.zeros(len(cases), dtype=bool)
+        lambda _: LogisticRegression(), csr_matrix((len(cases), 0)), cases, task=task, present=np.zeros(len(cases), dtype=bool)
     )
 
 

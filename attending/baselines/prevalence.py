@@ -17,7 +17,7 @@ class PrevalenceConfig(BaselineConfig):
 
     name: str = "prevalence"
 
-    def fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Prevalence":  # noqa: ARG002
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Prevalence":  # noqa: ARG002
         """Count."""
         return Prevalence(share=prevalence(cases, task))
 
@@ -32,6 +32,6 @@ class Prevalence(Baseline):
 
     share: Float[np.ndarray, " finding"]
 
-    def probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
+    def _probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
         """The prevalence of the training cases, once per case."""
         return np.tile(self.share, (len(cases), 1))

@@ -37,14 +37,14 @@ class TabularConfig(BaselineConfig):
     def classifier(self, seed: int) -> Classifier:
         """A fresh classifier."""
 
-    def fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Tabular":
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Tabular":
         """Learn columns, encoding and classifiers from the cases that hold any such field (or whose lack of it may be seen)."""
         fields = learn_fields(cases, kinds=self.kinds, visible=visible)
         values = fields.values(cases)
         encoding = self.encoding(fields, values)
         sees_absence = any(column.field_name in visible for column in fields.columns)
         present = _present(self, cases, fields=fields, sees_absence=sees_absence)
-        answers = fit_answers(lambda: self.classifier(seed), encoding.features(values), cases, task=task, present=present)
+        answers = fit_answers(lambda _: self.classifier(seed), encoding.features(values), cases, task=task, present=present)
         return Tabular(config=self, fields=fields, encoding=encoding, answers=answers, sees_absence=sees_absence)
 
 
@@ -58,7 +58,7 @@ class Tabular(Baseline):
     answers: Answers
     sees_absence: bool
 
-    def probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
+    def _probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
         """The classifiers' answer; the prevalence for a case with none of these fields, unless their absence may be seen."""
         present = _present(self.config, cases, fields=self.fields, sees_absence=self.sees_absence)
         return self.answers.probability(self.encoding.features(self.fields.values(cases)), present=present)

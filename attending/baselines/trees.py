@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from threadpoolctl import threadpool_limits
 
 from attending.baselines.answers import Classifier
 from attending.baselines.fields import Fields
@@ -28,7 +27,11 @@ class AsTheyAre(Encoding):
 
 @dataclass(frozen=True, kw_only=True)
 class BoostedTreesConfig(TabularConfig):
-    """Histogram gradient boosting, the mean of `bags` fits to bootstrap samples."""
+    """Histogram gradient boosting, the mean of `bags` fits to bootstrap samples.
+
+    Small trees on a share of the fields per split: chosen once, on 5-fold partitions of the appendicitis table used for
+    nothing else (AUROC 0.846 bedside, 0.933 with ultrasound; without the share 0.840 and 0.930).
+    """
 
     name: str = "boosted-trees"
     kinds: ClassVar[tuple[type[Evidence], ...]] = (Lab, Sign, Demographics)
@@ -37,6 +40,7 @@ class BoostedTreesConfig(TabularConfig):
     learning_rate: float = 0.08
     leaves: int = 6
     smallest_leaf: int = 10
+    features_per_split: float = 0.3
 
     def encoding(self, fields: Fields, values: Float[np.ndarray, "case column"]) -> Encoding:  # noqa: ARG002
         """None: trees read fields as they are."""
@@ -48,7 +52,7 @@ class BoostedTreesConfig(TabularConfig):
 
 
 class BaggedBoosting:
-    """The mean probability of boosted trees, each fitted to a bootstrap sample given as weights. One thread."""
+    """The mean probability of boosted trees, each fitted to a bootstrap sample."""
 
     def __init__(self, *, config: BoostedTreesConfig, seed: int) -> None:
         self.config = config
@@ -60,25 +64,24 @@ class BaggedBoosting:
         """Fit all bags. Every class is in every bag."""
         self.classes_ = np.unique(y)
         self._members = []
-        with threadpool_limits(1):
-            for bag in range(self.config.bags):
-                random = np.random.default_rng((self.seed, bag))
-                rows = _bootstrap(y, random)
-                member = HistGradientBoostingClassifier(
-                    max_iter=self.config.rounds,
-                    learning_rate=self.config.learning_rate,
-                    max_leaf_nodes=self.config.leaves,
-                    min_samples_leaf=self.config.smallest_leaf,
-                    early_stopping=False,
-                    random_state=bag,
-                )
-                self._members.append(member.fit(X[rows], y[rows], sample_weight=sample_weight[rows]))
+        for bag in range(self.config.bags):
+            random = np.random.default_rng((self.seed, bag))
+            rows = _bootstrap(y, random)
+            member = HistGradientBoostingClassifier(
+                max_iter=self.config.rounds,
+                learning_rate=self.config.learning_rate,
+                max_leaf_nodes=self.config.leaves,
+                min_samples_leaf=self.config.smallest_leaf,
+                max_features=self.config.features_per_split,
+                early_stopping=False,
+                random_state=bag,
+            )
+            self._members.append(member.fit(X[rows], y[rows], sample_weight=sample_weight[rows]))
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Mean over the bags."""
-        with threadpool_limits(1):
-            return np.mean([member.predict_proba(X) for member in self._members], axis=0)
+        return np.mean([member.predict_proba(X) for member in self._members], axis=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,11 @@ import numpy as np
 import pytest
 
 from attending.baselines import CATALOG, BaselineConfig, BaselineError, forced_baselines
+from attending.baselines.embeddings import EmbeddingsConfig
+from attending.baselines.film import FilmConfig
+from attending.baselines.late_fusion import LateFusionConfig, inner_folds
+from attending.baselines.notes import NotesConfig
+from attending.baselines.trees import BoostedTreesConfig, RandomForestConfig
 from attending.case import Case, GroupId, Lab, PatientId
 from attending.diagnosis import Task
 from tests.baselines.drawn import TASK, auroc, draw
@@ -15,7 +20,15 @@ KINDS = Task(findings=("cold", "flu", "none"), exclusive=True)
 BOTH = Task(findings=("fever", "rash"))
 VISIBLE = frozenset({"crp", "cough"})
 
-every_baseline = pytest.mark.parametrize("config", CATALOG.values(), ids=CATALOG.keys())
+QUICK: dict[str, BaselineConfig] = {
+    **CATALOG,
+    "boosted-trees": BoostedTreesConfig(bags=2, rounds=20),
+    "random-forest": RandomForestConfig(trees=20),
+    "late-fusion": LateFusionConfig(members=(RandomForestConfig(trees=10), NotesConfig(), FilmConfig(), EmbeddingsConfig())),
+}
+"""The catalog with fewer trees, so that the sweep takes seconds."""
+
+every_baseline = pytest.mark.parametrize("config", QUICK.values(), ids=QUICK.keys())
 
 
 def fit(config: BaselineConfig, cases: list[Case], task: Task = TASK, seed: int = 0) -> np.ndarray:
@@ -183,13 +196,11 @@ def test_forced_baselines_are_those_with_something_to_see():
 def test_fits_raise_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for config in CATALOG.values():
+        for config in QUICK.values():
             fit(config, draw(50, seed=4, visits=3))
 
 
 def test_groups_stay_whole_in_inner_folds():
-    from attending.baselines.late_fusion import inner_folds
-
     cases = [replace(case, group=GroupId(f"g{i // 4}"), patient=PatientId(f"g{i // 4}")) for i, case in enumerate(draw(80))]
     folds = inner_folds(cases, TASK, n_folds=3, seed=1)
     for group in {case.group for case in cases}:
