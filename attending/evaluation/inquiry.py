@@ -1,0 +1,128 @@
+"""What is asked of predictions: the terms agreed beforehand, and every model × finding × slice with its threshold."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from attending.evaluation.catalog import METRICS
+from attending.evaluation.estimation import Numbering, Question, question
+from attending.evaluation.metric import Metric
+from attending.evaluation.outcomes import Outcomes
+from attending.evaluation.result import EvaluationError
+from attending.evaluation.threshold import Rule, row_thresholds
+
+SLICED = ("auroc", "brier", "calibration_slope", "calibration_intercept", "sensitivity", "specificity")
+"""What is said of a slice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What was agreed before the results were opened.
+
+    `rules` give a threshold per finding. One comparison is primary: `primary_metric` of `primary_finding` (None: macro where
+    there are several) against `primary_comparator` (None: none is primary, all are adjusted). `sampling` other than "cohort"
+    marks what depends on prevalence as not transferable, unless `target_prevalence` reweighs that finding.
+    """
+
+    target: str | None = None
+    protocol: str = "split"
+    split: str = "test"
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    primary_metric: str = "auroc"
+    primary_finding: str | None = None
+    primary_comparator: str | None = None
+    sampling: str = "cohort"
+    target_prevalence: Mapping[str, float] = field(default_factory=dict)
+    level: float = 0.95
+    resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Asked:
+    """One question with its name, and the metrics it is asked for."""
+
+    model: str
+    finding: str
+    question: Question
+    metrics: tuple[Metric, ...]
+    slice: str | None = None
+    slice_value: str | None = None
+    threshold: float | None = None
+    note: str = ""
+
+
+def ask(
+    models: Mapping[str, Outcomes],
+    *,
+    primary: str,
+    terms: Terms,
+    names: tuple[str, ...],
+    calibrate: Mapping[str, Outcomes],
+    slices: Sequence[str] | None,
+    numbering: Numbering,
+) -> list[Asked]:
+    """Every finding of every model, and for `primary` every level of every slice."""
+    metrics = tuple(METRICS[name] for name in names)
+    asked: list[Asked] = []
+    for model, outcomes in models.items():
+        for finding in outcomes.findings:
+            threshold, typical, note = _thresholds(outcomes, finding, terms, calibrate.get(model))
+            usable = tuple(
+                metric
+                for metric in metrics
+                if (typical is not None or not metric.at_threshold)
+                and ("site" in outcomes.strata or metric.name != "auroc_within_site")
+            )
+            target_prevalence = terms.target_prevalence.get(finding)
+            whole = question(outcomes, finding, numbering=numbering, threshold=threshold, target_prevalence=target_prevalence)
+            asked.append(Asked(model=model, finding=finding, question=whole, metrics=usable, threshold=typical, note=note))
+            if model != primary:
+                continue
+            for stratum in outcomes.strata if slices is None else slices:
+                if stratum not in outcomes.strata:
+                    raise EvaluationError(f"no stratum {stratum!r} to slice by; there are {sorted(outcomes.strata)}")
+                levels = np.array([str(level) for level in outcomes.strata[stratum]])
+                for level in np.unique(levels):
+                    here = levels == level
+                    part = question(
+                        outcomes.rows(here),
+                        finding,
+                        numbering=numbering,
+                        threshold=None if threshold is None else threshold[here],
+                        target_prevalence=target_prevalence,
+                    )
+                    asked.append(
+                        Asked(
+                            model=model,
+                            finding=finding,
+                            question=replace(part, test_over_train=whole.test_over_train),
+                            metrics=tuple(metric for metric in usable if metric.name in SLICED),
+                            slice=stratum,
+                            slice_value=level or "(unstated)",
+                            threshold=typical,
+                            note=note,
+                        )
+                    )
+    return asked
+
+
+def _thresholds(
+    outcomes: Outcomes, finding: str, terms: Terms, calibrate: Outcomes | None
+) -> tuple[np.ndarray | None, float | None, str]:
+    """Threshold per row, its median for the report, and a note."""
+    column = outcomes.findings.index(finding)
+    if outcomes.threshold is not None:
+        threshold, note = outcomes.threshold[:, column], ""
+    elif finding in terms.rules:
+        threshold = row_thresholds(outcomes, finding, terms.rules[finding], calibrate=calibrate)
+        note = f"threshold by rule: {terms.rules[finding]}"
+    else:
+        return None, None, "no threshold rule is stated for this finding"
+    if not np.isfinite(threshold).all():
+        return None, None, "no threshold: nothing outside the judged rows to choose it on"
+    if np.ptp(threshold) > 0.0:
+        note = f"{note}; " if note else ""
+        note += f"median of thresholds from {threshold.min():.3g} to {threshold.max():.3g}, one per fold"
+    return threshold, float(np.median(threshold)), note

@@ -1,0 +1,77 @@
+"""Logistic regression of the truth on one number, for many sets of weights at once. Newton steps; numpy only."""
+
+import numpy as np
+from jaxtyping import Float
+
+STEPS = 30
+CLOSE = 1e-7
+
+
+def slope_and_intercept(
+    x: Float[np.ndarray, " row"], truth: Float[np.ndarray, " row"], weights: Float[np.ndarray, "resample row"]
+) -> tuple[Float[np.ndarray, " resample"], Float[np.ndarray, " resample"]]:
+    """Slope and intercept of logit P(truth) = intercept + slope · x, by maximum likelihood.
+
+    NaN where there is no finite maximum: a class is absent, x is constant, or x separates the classes.
+    """
+    n = len(weights)
+    slope, intercept = np.full(n, np.nan), np.full(n, np.nan)
+    design = np.stack([np.ones_like(x), x], axis=1)
+    squares = np.stack([np.ones_like(x), x, x * x], axis=1)
+    active = np.flatnonzero(_has_both(truth, weights))
+    a, b = np.zeros(len(active)), np.ones(len(active))
+    for _ in range(STEPS):
+        if not len(active):
+            break
+        held = weights if len(active) == n else weights[active]
+        mean = a[:, None] + b[:, None] * x
+        with np.errstate(over="ignore"):
+            np.exp(np.negative(mean, out=mean), out=mean)
+        mean += 1.0
+        np.reciprocal(mean, out=mean)
+        gradient = (held * (truth - mean)) @ design
+        mean *= 1.0 - mean
+        mean *= held
+        h = mean @ squares
+        determinant = h[:, 0] * h[:, 2] - h[:, 1] ** 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            da = (h[:, 2] * gradient[:, 0] - h[:, 1] * gradient[:, 1]) / determinant
+            db = (h[:, 0] * gradient[:, 1] - h[:, 1] * gradient[:, 0]) / determinant
+        lost = ~(np.isfinite(da) & np.isfinite(db) & (determinant > 1e-10 * h[:, 0] * h[:, 2]))
+        size = np.hypot(np.where(lost, 0.0, da), np.where(lost, 0.0, db))
+        # A full Newton step can overshoot from far away; a bounded one cannot run off before it has looked.
+        bound = np.minimum(1.0, 4.0 / np.maximum(size, 1e-12))
+        a, b = a + da * bound, b + db * bound
+        done = (size < CLOSE) & ~lost
+        slope[active[done]], intercept[active[done]] = b[done], a[done]
+        going = ~(done | lost | (np.abs(b) > 1e3))
+        if not going.all():
+            active, a, b = active[going], a[going], b[going]
+    return slope, intercept
+
+
+def intercept_given(
+    offset: Float[np.ndarray, " row"], truth: Float[np.ndarray, " row"], weights: Float[np.ndarray, "resample row"]
+) -> Float[np.ndarray, " resample"]:
+    """Intercept of logit P(truth) = intercept + offset, by maximum likelihood. NaN where a class is absent."""
+    possible = _has_both(truth, weights)
+    a = np.zeros(len(weights))
+    target = weights @ truth
+    for _ in range(STEPS):
+        mean = a[:, None] + offset
+        with np.errstate(over="ignore"):
+            np.exp(np.negative(mean, out=mean), out=mean)
+        mean += 1.0
+        np.reciprocal(mean, out=mean)
+        missing = target - np.einsum("ij,ij->i", weights, mean)
+        mean *= 1.0 - mean
+        step_size = missing / np.maximum(np.einsum("ij,ij->i", weights, mean), 1e-12)
+        step_size = np.where(possible, np.clip(step_size, -2.0, 2.0), 0.0)
+        a += step_size
+        if np.abs(step_size).max(initial=0.0) < CLOSE:
+            break
+    return np.where(possible, a, np.nan)
+
+
+def _has_both(truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return (weights @ truth > 0) & (weights @ (1.0 - truth) > 0)
