@@ -4,6 +4,7 @@ A date that is not complete or could be read in two ways (03/04/2020) is replace
 """
 
 import re
+from collections.abc import Iterator
 from datetime import date, timedelta
 
 _MONTHS = {
@@ -32,7 +33,20 @@ _NUMERIC = re.compile(
 _DAY_FIRST = re.compile(rf"\b{_DAY}\s*(?:of\s+)?[- ]?{_MONTH}(?:[- ,]\s*{_YEAR})?\b", re.IGNORECASE)
 _MONTH_FIRST = re.compile(rf"\b{_MONTH}\s+{_DAY}\b(?:\s*,?\s*{_YEAR})?\b", re.IGNORECASE)
 _MONTH_YEAR = re.compile(rf"\b{_MONTH},?\s+(?:of\s+)?{_YEAR}\b", re.IGNORECASE)
-PATTERNS = (_ISO, _NUMERIC, _DAY_FIRST, _MONTH_FIRST, _MONTH_YEAR)
+_DIGIT = re.compile(r"\d")
+_STEMS = tuple(sorted({name[:3] for name in _MONTHS}))
+
+
+def find_dates(text: str) -> Iterator[re.Match[str]]:
+    """Everything in a text that is written like a date; where two ways of writing overlap, the more complete one first."""
+    if not _DIGIT.search(text):
+        return
+    yield from _ISO.finditer(text)
+    yield from _NUMERIC.finditer(text)
+    lower = text.lower()
+    if any(stem in lower for stem in _STEMS):  # most notes name no month, and these patterns are the slow ones
+        for pattern in (_DAY_FIRST, _MONTH_FIRST, _MONTH_YEAR):
+            yield from pattern.finditer(text)
 
 
 def shifted(match: re.Match[str], shift: timedelta) -> str:

@@ -73,7 +73,8 @@ def deidentify(charts: Sequence[Chart], *, key: bytes) -> Deidentified:
         person = people[chart.patient]
         kept = [rule_for(type(evidence)).keep(evidence, person) for evidence in chart.evidence]
         for each in kept:
-            counts.update(each.counts)
+            if each.done:
+                counts.update(each.done)
         offsets.append({i: each.offsets for i, each in enumerate(kept) if each.offsets.pieces})
         case = Case(
             id=CaseId(hashed(chart.id, key=key, kind="case")),

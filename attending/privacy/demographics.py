@@ -20,4 +20,4 @@ class DemographicsRule(PrivacyRule):
         assert isinstance(evidence, Demographics)
         if evidence.age_years is None or evidence.age_years <= POOLED_FROM_YEARS:
             return Kept(evidence=evidence)
-        return Kept(evidence=replace(evidence, age_years=POOLED_FROM_YEARS), counts={"ages pooled": 1})
+        return Kept(evidence=replace(evidence, age_years=POOLED_FROM_YEARS), done=("ages pooled",))

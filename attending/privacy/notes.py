@@ -5,13 +5,11 @@ What was replaced is counted by kind; the text itself never reaches a log.
 """
 
 import re
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from attending.case import Evidence, Note
-from attending.privacy.dates import PATTERNS as DATES
-from attending.privacy.dates import PLACEHOLDER, shifted
+from attending.privacy.dates import PLACEHOLDER, find_dates, shifted
 from attending.privacy.rule import Kept, Person, PrivacyRule
 from attending.privacy.spans import Replacement, replace_spans
 
@@ -62,9 +60,8 @@ class NoteRule(PrivacyRule):
         if not replacements:
             return Kept(evidence=evidence)
         text, offsets = replace_spans(evidence.text, replacements)
-        counts = Counter(f"{each.kind} in notes" for each in replacements)
-        counts["notes changed"] = 1
-        return Kept(evidence=replace(evidence, text=text), offsets=offsets, counts=counts)
+        done = ("notes changed", *(f"{each.kind} in notes" for each in replacements))
+        return Kept(evidence=replace(evidence, text=text), offsets=offsets, done=done)
 
 
 def find_identifying(text: str, person: Person) -> list[Replacement]:
@@ -77,11 +74,10 @@ def find_identifying(text: str, person: Person) -> list[Replacement]:
         ]
     for pattern, placeholder, kind in ((_URL, "[url]", "links"), (_EMAIL, "[email]", "e-mails")):
         found += [Replacement(start=m.start(), stop=m.end(), text=placeholder, kind=kind) for m in pattern.finditer(text)]
-    for pattern in DATES:
-        for match in pattern.finditer(text):
-            moved = shifted(match, person.shift)
-            kind = "dates removed" if moved == PLACEHOLDER else "dates shifted"
-            found.append(Replacement(start=match.start(), stop=match.end(), text=moved, kind=kind))
+    for match in find_dates(text):
+        moved = shifted(match, person.shift)
+        kind = "dates removed" if moved == PLACEHOLDER else "dates shifted"
+        found.append(Replacement(start=match.start(), stop=match.end(), text=moved, kind=kind))
     for pattern, placeholder, kind in (
         (_PHONE, "[phone]", "phone numbers"),
         (_PHONE_SAID, "[phone]", "phone numbers"),

@@ -1,12 +1,13 @@
 """The contract of a privacy rule: one per kind of evidence, identified evidence in, evidence fit for a case out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from attending.case import Evidence
 from attending.privacy.spans import OffsetMap
+
+UNMOVED = OffsetMap()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +20,11 @@ class Person:
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """Evidence after its rule, where its characters went (notes only), and what was done, in counts."""
+    """Evidence after its rule, where its characters went (notes only), and each thing done, by its name in the manifest."""
 
     evidence: Evidence
-    offsets: OffsetMap = field(default_factory=OffsetMap)
-    counts: Mapping[str, int] = field(default_factory=dict)
+    offsets: OffsetMap = UNMOVED
+    done: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

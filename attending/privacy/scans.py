@@ -23,4 +23,4 @@ class ScanRule(PrivacyRule):
             spacing_mm=evidence.spacing_mm,
             view=evidence.view,
         )
-        return Kept(evidence=bare, counts={"scans stripped of metadata": 1})
+        return Kept(evidence=bare, done=("scans stripped of metadata",))

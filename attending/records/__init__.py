@@ -1,6 +1,7 @@
 """Files → charts: tables by a schema, with pictures, long-format companions and the synthetic clinic."""
 
 from attending.records.charts import Records, Refused, read_charts
+from attending.records.choice import aim, restrict
 from attending.records.error import RecordError, SchemaError
 from attending.records.infer import infer_schema
 from attending.records.schema import EACH_ROW, Column, Companion, Role, Sampling, Schema, Target, TargetKind
@@ -21,9 +22,11 @@ __all__ = [
     "Table",
     "Target",
     "TargetKind",
+    "aim",
     "infer_schema",
     "load_schema",
     "read_charts",
     "read_table",
+    "restrict",
     "write_schema",
 ]

@@ -18,7 +18,7 @@ from attending.records.images import ImageError, locate, read_pixels
 from attending.records.kinds import read_vector
 from attending.records.schema import AT_QUESTION, UNRECORDED_TIME, UNSTATED, Column, Role, Schema
 from attending.records.table import Table
-from attending.records.times import hours_between, read_moment, read_offset
+from attending.records.times import hours_of
 from attending.records.units import UnitError, canonical, convert
 from attending.records.values import Number, Reading, is_unknown, read_number
 
@@ -73,7 +73,6 @@ def read_column(
 ) -> list[Cell]:
     """A `Cell` for each of `rows`. Under `is_strict` a cell that cannot be read raises `RecordError` with its place."""
     view = next((each for each in schema.of(Role.VIEW) if each.name in table.frame.columns), None)
-    units = column.unit_column if column.unit_column in table.frame.columns else None
     source = _Source(
         table=table,
         column=column,
@@ -82,14 +81,25 @@ def read_column(
         folder=folder,
         longest_side=longest_side,
         views=table.cells(view.name) if view else None,
-        unit_cells=table.cells(units) if units else None,
+        unit_cells=_unit_cells(table, column),
     )
     read = _READERS[column.role]
     raw = table.cells(column.name)
     result = []
+    # evidence is frozen, so equal cells at one time with one unit may share it: most signs and many numbers repeat
+    seen: dict[tuple[str, Hours | str, str | None], Cell] = {}
+    is_repeatable = column.role in (Role.NUMBER, Role.SIGN, Role.AGE, Role.SEX)
     for i in rows:
         cell = raw[i]
-        found = _BLANK if cell is None else read(source, i, cell)
+        if cell is None:
+            result.append(_BLANK)
+            continue
+        key = (cell, source.at[i], None if source.unit_cells is None else source.unit_cells[i])
+        known = seen.get(key) if is_repeatable else None
+        if known is not None:
+            result.append(known)
+            continue
+        found = read(source, i, cell)
         if found.evidence and found.reading in (Reading.READ, Reading.BELOW, Reading.ABOVE):
             found = _within_window(source, found, i, schema.look_back_hours)
         if is_strict and found.reading is Reading.REFUSED:
@@ -97,33 +107,29 @@ def read_column(
                 f'{table.name} row {table.rows[i]}, column "{column.name}" ({column.role.value}): {found.why}; '
                 "mend the cell, give the column a rule in the schema, or read without --strict"
             )
+        if is_repeatable:
+            seen[key] = found
         result.append(found)
     return result
 
 
+def _unit_cells(table: Table, column: Column) -> list[str | None] | None:
+    """The unit beside every value; all blank, so that every value is refused, where the unit column is missing."""
+    if column.unit_column is None:
+        return None
+    return table.cells(column.unit_column) if column.unit_column in table.frame.columns else [None] * len(table)
+
+
 def _hours(table: Table, schema: Schema, column: Column, asked: Sequence[datetime | None]) -> "list[Hours | str]":
     """Hours relative to the question for every row of the table, or why they are not known."""
-    if column.time in (None, AT_QUESTION, UNRECORDED_TIME) or column.time not in table.frame.columns:
+    if column.time in (None, AT_QUESTION, UNRECORDED_TIME):
         return [0.0] * len(table)
     time = schema.column(str(column.time))
-    blank = f'its time ("{time.name}") is blank'
-    unreadable = f'its time ("{time.name}") is not readable'
-    hours: list[Hours | str] = []
-    for cell, question in zip(table.cells(time.name), asked, strict=True):
-        if cell is None or is_unknown(cell):
-            hours.append(blank)
-        elif time.unit == "datetime":
-            moment = read_moment(cell)
-            if moment is None:
-                hours.append(unreadable)
-            else:
-                hours.append(
-                    "the row has no prediction time to compare with" if question is None else hours_between(moment, question)
-                )
-        else:
-            offset = read_offset(cell, time.unit or "h")
-            hours.append(unreadable if offset is None else offset)
-    return hours
+    if time.name not in table.frame.columns:
+        return [f'its time column "{time.name}" is missing'] * len(table)
+    cells = table.cells(time.name)
+    unit = time.unit or "h"
+    return [hours_of(cell, unit=unit, asked_at=at, column=time.name) for cell, at in zip(cells, asked, strict=True)]
 
 
 def _within_window(source: _Source, cell: Cell, i: int, look_back: Hours | None) -> Cell:
@@ -160,7 +166,7 @@ def _read_lab(source: _Source, i: int, cell: str) -> Cell:
     if at is None:
         return _late(source, Lab)
     if source.unit_cells is not None and unit is not None:
-        number = _in_unit(number, source.unit_cells[i], unit, column.field_name)
+        number = in_unit(number, source.unit_cells[i], unit, code=column.field_name)
         if number.reading is Reading.REFUSED:
             return source.refuse(Lab, number.why)
     held = Unit(unit) if unit else UNSTATED_UNIT
@@ -168,7 +174,8 @@ def _read_lab(source: _Source, i: int, cell: str) -> Cell:
     return Cell(number.reading, (lab,))
 
 
-def _in_unit(number: Number, found: str | None, expected: str, code: str) -> Number:
+def in_unit(number: Number, found: str | None, expected: str, *, code: str) -> Number:
+    """The number converted from the unit beside it, or refused with the reason."""
     if found is None:
         return Number(Reading.REFUSED, why="its unit is blank")
     try:

@@ -6,12 +6,14 @@ cannot be used becomes an `Absence` with its reason; under `strict` it is an err
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
-from attending.case import CaseId, Chart, Demographics, Evidence, GroupId, Identity, PatientId
+from attending.case import Absence, CaseId, Chart, Demographics, Evidence, GroupId, Identity, PatientId
 from attending.records.cells import Cell, read_column
+from attending.records.companions import Asker, complete_units, infer_companion, join_companion
 from attending.records.error import RecordError, SchemaError
 from attending.records.groups import widest_groups
 from attending.records.schema import Role, Schema
@@ -37,6 +39,8 @@ class Records:
 
     `reasons` count, per column, why values were not used. `missing` are input columns of the schema that the table lacks:
     absent evidence for every case. `unread_labels` counts target cells with a value the schema does not list (unknown).
+    `companions` are tallies over the rows of each companion, and `companion_reasons` their reasons. `schema` is the schema as
+    used, with what the companions completed (units of codes): keep this one with a model.
     """
 
     charts: tuple[Chart, ...] = field(repr=False)
@@ -46,6 +50,9 @@ class Records:
     reasons: Mapping[str, Mapping[str, int]]
     missing: tuple[str, ...]
     unread_labels: Mapping[str, int]
+    companions: Mapping[str, Tally]
+    companion_reasons: Mapping[str, Mapping[str, int]]
+    schema: Schema = field(repr=False)
     n_rows: int
 
     @property
@@ -53,21 +60,26 @@ class Records:
         return sum(len(rows) for rows in self.rows)
 
 
+_NONE: Mapping[str, Table] = MappingProxyType({})
+
+
 def read_charts(
     table: Table,
     schema: Schema,
     *,
     folder: Path | None = None,
+    companions: Mapping[str, Table] = _NONE,
     longest_side: int | None = None,
     is_strict: bool = False,
     needs_truth: bool = True,
 ) -> Records:
-    """The charts of a table.
+    """The charts of a table, with what its `companions` (labs, notes, images → table) hold of its cases.
 
     `folder` is the data folder that image paths are relative to and may not leave (default: the table's own). With
     `longest_side` larger pictures are shrunk to it. `is_strict` makes an undeclared unit or time, an absent input column and
     a value that cannot be read an error. Without `needs_truth` the target columns may be absent, as when predicting.
     """
+    schema = _with_companions(schema, companions)
     _check_columns(table, schema, is_strict=is_strict, needs_truth=needs_truth)
     asked, ids, patients, refused = _who_and_when(table, schema)
     usable = [i for i in range(len(table)) if i not in refused]
@@ -98,19 +110,31 @@ def read_charts(
     charts = []
     row_numbers = []
     text = _Texts(table, schema)
-    for case, rows in by_case.items():
+    askers = [Asker(names=text.identity(rows), asked_at=asked[rows[0]]) for rows in by_case.values()]
+    joined = {
+        spec.kind: join_companion(
+            spec, companions[spec.kind], askers, look_back_hours=schema.look_back_hours, folder=folder or table.path.parent,
+            longest_side=longest_side, is_strict=is_strict,
+        )
+        for spec in schema.companions
+        if spec.kind in companions
+    }  # fmt: skip
+    for at, (case, rows) in enumerate(by_case.items()):
         cells = [read[column.name][position[i]] for i in rows for column in inputs]
         charts.append(
             Chart(
                 id=CaseId(case),
                 patient=PatientId(patients[rows[0]]),
                 group=GroupId(group_of[rows[0]]),
-                evidence=_evidence(cells),
+                evidence=(
+                    *_evidence(cells, is_joined=len(rows) > 1),
+                    *(e for each in joined.values() for e in each.evidence[at]),
+                ),
                 truth=_merged_truth([truths[i] for i in rows]),
                 site=text.site(rows),
                 strata=text.strata(rows),
-                absent=tuple(dict.fromkeys(absence for cell in cells for absence in cell.absent)),
-                identity=Identity(values=text.identity(rows)),
+                absent=_absences(cells, [each.absent[at] for each in joined.values()]),
+                identity=Identity(values=askers[at].names),
                 asked_at=asked[rows[0]],
             )
         )
@@ -126,7 +150,26 @@ def read_charts(
         reasons={name: _reasons(cells) for name, cells in read.items()},
         missing=tuple(column.name for column in schema.inputs if column.name not in present),
         unread_labels={name: sum(i in rows for i in used) for name, rows in unread.items() if rows},
+        companions={kind: each.counts for kind, each in joined.items()},
+        companion_reasons={kind: each.reasons for kind, each in joined.items()},
+        schema=schema,
         n_rows=len(table),
+    )
+
+
+def _with_companions(schema: Schema, companions: Mapping[str, Table]) -> Schema:
+    """The schema with every companion given described: as it declares them, else by their columns' names."""
+    described = {
+        spec.kind: complete_units(spec, companions[spec.kind], schema) for spec in schema.companions if spec.kind in companions
+    }
+    described |= {kind: infer_companion(kind, table, schema) for kind, table in companions.items() if kind not in described}
+    kept = [described.pop(spec.kind, spec) for spec in schema.companions]
+    return replace(schema, companions=(*kept, *described.values()))
+
+
+def _absences(cells: list[Cell], joined: Sequence[Sequence[Absence]]) -> tuple[Absence, ...]:
+    return tuple(
+        dict.fromkeys([*(absence for cell in cells for absence in cell.absent), *(a for each in joined for a in each)])
     )
 
 
@@ -232,7 +275,7 @@ def _merged_truth(truths: list[dict[str, bool]]) -> dict[str, bool]:
     return {finding: is_true for truth in truths for finding, is_true in truth.items()}
 
 
-def _evidence(cells: list[Cell]) -> tuple[Evidence, ...]:
+def _evidence(cells: list[Cell], *, is_joined: bool) -> tuple[Evidence, ...]:
     """All evidence of a case, the same thing said in two joined rows once, and age and sex as one."""
     evidence: list[Evidence] = []
     age = sex = None
@@ -241,7 +284,7 @@ def _evidence(cells: list[Cell]) -> tuple[Evidence, ...]:
         age = age if cell.age_years is None else cell.age_years
         sex = sex if cell.sex is None else cell.sex
     # pictures and vectors compare by identity, so only notes, labs and signs can be said twice
-    unique = list(dict.fromkeys(evidence)) if len(evidence) > 1 else evidence
+    unique = list(dict.fromkeys(evidence)) if is_joined else evidence
     if age is not None or sex is not None:
         unique.append(Demographics(age_years=age, sex=sex))
     return tuple(unique)

@@ -4,16 +4,18 @@ Inference proposes; a person edits the schema, which wins. Rules are tried in a 
 when), then what may never be an input, then the kind of evidence. A column nobody can place is left out, never let in.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from attending.records import names
+from attending.records import names, units
+from attending.records.choice import restrict
 from attending.records.error import SchemaError
 from attending.records.kinds import Evidence, find_kind
-from attending.records.schema import EACH_ROW, INPUTS, UNRECORDED_TIME, Column, Role, Schema, Target
+from attending.records.schema import EACH_ROW, INPUTS, UNRECORDED_TIME, UNSTATED, Column, Role, Schema, Target
 from attending.records.table import Table
 from attending.records.targets import infer_targets
-from attending.records.times import read_moment
+from attending.records.times import read_moment, time_unit
 from attending.records.values import is_unknown
 
 
@@ -54,22 +56,25 @@ def infer_schema(
     clash = [name for name in targets if name in {*ignore, *only}]
     if clash:
         raise SchemaError(f'{table.name}: "{clash[0]}" is the target and also named in --ignore or --only; name it once')
-    filled = {
-        name: [cell for cell in table.frame[name].drop_nulls().to_list() if not is_unknown(cell)]
-        for name in table.frame.columns
-    }
+    filled = {name: _known_cells(table, name) for name in table.frame.columns}
     context = _Context(table=table, targets=infer_targets(table, targets, positive=positive), cells=filled, roles={})
     _place_ids(context, patient)
     for name in table.frame.columns:
         if name not in context.roles:
             context.roles[name] = _place(name, context, only)
     _link_times(context)
-    columns = (_apply_choice(context.roles[name], ignore=ignore, only=only, table=table) for name in table.frame.columns)
-    return Schema(
-        columns=tuple(columns),
+    schema = Schema(
+        columns=tuple(context.roles[name] for name in table.frame.columns),
         targets=context.targets,
         patient_rows=EACH_ROW if patient == EACH_ROW else None,
     )
+    return restrict(schema, ignore=ignore, only=only)
+
+
+def _known_cells(table: Table, name: str) -> list[str]:
+    cells = table.frame[name].drop_nulls().to_list()
+    unknown = {cell for cell in set(cells) if is_unknown(cell)}
+    return [cell for cell in cells if cell not in unknown] if unknown else cells
 
 
 def _place_ids(context: _Context, patient: str | None) -> None:
@@ -92,17 +97,20 @@ def _place_ids(context: _Context, patient: str | None) -> None:
         roles[found] = Column(name=found, role=Role.PATIENT, why=why)
     elif patient != EACH_ROW:
         roles[patient] = Column(name=patient, role=Role.PATIENT, why="named as the patient column")
-    for role, vocabulary in ((Role.GROUP, names.GROUP), (Role.VISIT, names.VISIT), (Role.ID, names.ID)):
-        found = next((by_name[word] for word in vocabulary if word in by_name and by_name[word] not in roles), None)
-        if found is not None:
-            roles[found] = Column(name=found, role=role, why=_id_reason(context, found, role))
-
-
-def _id_reason(context: _Context, name: str, role: Role) -> str:
-    n_values = len(set(context.cells[name]))
-    if role is Role.ID:
-        return f"its name says id: names the row ({n_values} values in {len(context.table)} rows)"
-    return f"its name says {role.value}: {n_values} values in {len(context.table)} rows"
+    n_rows = len(context.table)
+    for role, vocabulary in ((Role.GROUP, names.GROUP), (Role.ID, names.ID), (Role.VISIT, names.VISIT)):
+        for name in (by_name[word] for word in vocabulary if word in by_name and by_name[word] not in roles):
+            n_values = len(set(context.cells[name]))
+            if role is Role.GROUP and n_values < min(10, n_rows / 4):
+                continue  # an arm or a class: parting by it would leave nothing to part
+            if role is Role.ID and n_values < 0.9 * n_rows:
+                continue  # "case" may say case or control
+            said = f"{n_values} values in {n_rows} rows"
+            if role is Role.VISIT and n_values == n_rows and context.is_free(Role.ID):
+                roles[name] = Column(name=name, role=Role.ID, why=f"its name says visit and names the row: {said}")
+            else:
+                roles[name] = Column(name=name, role=role, why=f"its name says {role.value}: {said}")
+            break
 
 
 def _place(name: str, context: _Context, only: Sequence[str]) -> Column:
@@ -118,6 +126,8 @@ def _place(name: str, context: _Context, only: Sequence[str]) -> Column:
         reasons = f"named as an input; by itself it would be left out: {placed.why}"
     evidence = find_kind(name, context.cells[name], n_rows=len(context.table), place=f'{context.table.name} column "{name}"')
     column = _as_column(name, evidence)
+    if column.role in (Role.AGE, Role.SEX) and not context.is_free(column.role):
+        return Column(name=name, role=Role.IGNORED, why=f"{column.role.value} stands in another column already")
     return replace(column, why=f"{column.why}; {reasons}") if reasons else column
 
 
@@ -147,10 +157,10 @@ def _stem(name: str, endings: tuple[str, ...], others: Sequence[str]) -> str | N
     for ending in endings:
         if name.lower().endswith("_" + ending):
             base = name[: -len(ending) - 1]
-            exact = [other for other in others if other == base]
-            unit_less = [other for other in others if other.startswith(base + "_") and other != name]
-            if exact or len(unit_less) == 1:
-                return (exact or unit_less)[0]
+            found = next((other for other in others if other == base), None)
+            found = found or next((other for other in others if units.from_column_name(other)[0] == base != other), None)
+            if found is not None:
+                return found
     return None
 
 
@@ -160,26 +170,14 @@ def _companion_of_value(name: str, context: _Context) -> Column | None:
     base = _stem(name, names.UNIT_ENDINGS, others)
     if base is not None:
         return Column(name=name, role=Role.UNIT, why=f'unit of "{base}"')
-    base = _stem(name, names.TIME_ENDINGS, others)
-    if base is None or not context.cells[name]:
+    base = None if "_".join(names.words(name)) in names.ASKED_AT else _stem(name, names.TIME_ENDINGS, others)
+    if base is None or not context.cells[name] or names.is_structural(base):
         return None
-    unit = _time_unit(name, context.cells[name])
+    unit = time_unit(name, context.cells[name])
     if unit is None:
         return None
     meaning = "moment" if unit == "datetime" else f"time relative to the question in {unit}, positive is after it,"
     return Column(name=name, role=Role.TIME, unit=unit, why=f'{meaning} of "{base}"')
-
-
-def _time_unit(name: str, cells: list[str]) -> str | None:
-    if all(read_moment(cell) for cell in cells):
-        return "datetime"
-    try:
-        for cell in cells:
-            float(cell)
-    except ValueError:
-        return None
-    spelled = "".join(names.words(name))
-    return "h" if "hour" in spelled else "d" if "day" in spelled else None
 
 
 def _structure(name: str, context: _Context) -> Column | None:
@@ -187,10 +185,13 @@ def _structure(name: str, context: _Context) -> Column | None:
     cells = context.cells[name]
     if key in names.ASKED_AT and context.is_free(Role.ASKED_AT) and all(read_moment(cell) for cell in cells):
         return Column(name=name, role=Role.ASKED_AT, why="its name and cells say when the patient was seen")
-    best = next((word for word in names.SITE if word in {"_".join(names.words(c)) for c in context.table.frame.columns}), None)
-    if key == best and context.is_free(Role.SITE):
+    if key in names.SITE:
+        present = {"_".join(names.words(other)) for other in context.table.frame.columns}
+        is_best = key == next(word for word in names.SITE if word in present)
         why = f"its name says where the row comes from: {len(set(cells))} values; for judging, never an input"
-        return Column(name=name, role=Role.SITE, why=why)
+        if len(set(cells)) > max(10, len(cells) / 2):
+            return Column(name=name, role=Role.BOOKKEEPING, why=f"{why}; too many to be sites")
+        return Column(name=name, role=Role.SITE if is_best and context.is_free(Role.SITE) else Role.STRATUM, why=why)
     if key in names.VIEW:
         return Column(
             name=name, role=Role.VIEW, why="how the picture was taken, a known shortcut; kept for judging, not an input"
@@ -237,7 +238,7 @@ def _never_input(name: str, context: _Context) -> Column | None:  # noqa: PLR091
     if names.has_word(name, names.SCORE):
         return outcome("a score made of other columns, often part of the reference standard", Role.IGNORED)
     if names.has_word(name, names.KEY) and len(set(cells)) > max(20, 0.9 * len(cells)):
-        return outcome(f"a key: {len(set(cells))} values in {len(cells)} filled rows", Role.BOOKKEEPING)
+        return outcome(f"a key: {len(set(cells))} values in {len(cells)} filled rows", Role.IDENTITY)
     if _starts_like(cells, ("http://", "https://", "www.", "doi:", "10.1")):
         return outcome("its cells are links", Role.BOOKKEEPING)
     if len(set(cells)) == 1 and len(cells) == len(context.table):
@@ -265,11 +266,15 @@ def _determined(name: str, context: _Context) -> Column | None:
     Asked only where it cannot be chance: at least 30 filled rows with a known target, at least 5 of each of two target
     values, and at least 5 rows for each value of the column on average.
     """
+    values = set(context.cells[name])
+    if len(context.cells[name]) < 30 or 5 * len(values) > len(context.cells[name]):
+        return None
+    known = {target.column: set(context.cells[target.column]) for target in context.targets}
     for target in context.targets:
         pairs = [
             (cell, label)
             for cell, label in zip(context.table.cells(name), context.table.cells(target.column), strict=True)
-            if cell is not None and label is not None and not is_unknown(cell) and not is_unknown(label)
+            if cell in values and label in known[target.column]
         ]
         labels = [label for _, label in pairs]
         frequent = [label for label in set(labels) if labels.count(label) >= 5]
@@ -291,30 +296,22 @@ def _link_times(context: _Context) -> None:
         endings = names.TIME_ENDINGS if column.role is Role.TIME else names.UNIT_ENDINGS
         base = _stem(name, endings, [other for other in roles if other != name])
         if base is None or roles[base].role not in INPUTS or (column.role is Role.UNIT and roles[base].role is not Role.NUMBER):
-            roles[name] = replace(column, why=f"{column.why}, which is not an input")
+            kept = Role.OUTCOME if base is not None and roles[base].role in (Role.OUTCOME, Role.TARGET) else Role.BOOKKEEPING
+            roles[name] = Column(name=name, role=kept, why=f"{column.why}, which is not an input")
         elif column.role is Role.TIME:
             roles[base] = replace(roles[base], time=name)
         else:
-            roles[base] = replace(roles[base], unit_column=name)
+            roles[base] = _with_unit_column(roles[base], name, context)
     codes = [column.field_name for column in roles.values() if column.role in INPUTS]
     for name, column in list(roles.items()):
         if column.role in INPUTS and column.code is not None and codes.count(column.field_name) > 1:
             roles[name] = replace(column, code=None)
 
 
-def _apply_choice(column: Column, *, ignore: Sequence[str], only: Sequence[str], table: Table) -> Column:
-    if column.name in ignore:
-        if column.role in (Role.PATIENT, Role.GROUP):
-            raise SchemaError(
-                f'{table.name}: "{column.name}" names the {column.role.value} and cannot be ignored: '
-                "it keeps one person's rows together; it is never an input"
-            )
-        return Column(name=column.name, role=Role.IGNORED, why="left out by --ignore")
-    if only and column.name not in only and column.role in INPUTS:
-        return Column(name=column.name, role=Role.IGNORED, why="not named by --only")
-    if column.name in only and column.role not in INPUTS:
-        raise SchemaError(
-            f'{table.name}: --only names "{column.name}", which cannot be an input: {column.role.value} ({column.why}); '
-            "give it a role in the schema file"
-        )
-    return column
+def _with_unit_column(column: Column, name: str, context: _Context) -> Column:
+    """The number column with its unit column; held in the unit of its name, else in the one written most often."""
+    if column.unit not in (None, UNSTATED):
+        return replace(column, unit_column=name)
+    written = Counter(units.canonical(cell) for cell in context.cells[name])
+    unit = written.most_common(1)[0][0] if written else UNSTATED
+    return replace(column, unit_column=name, unit=unit, why=f'{column.why}; held in "{unit}", the unit written most often')

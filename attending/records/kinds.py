@@ -76,7 +76,7 @@ def _text_or_number(  # noqa: PLR0911 -- one return per kind
             unit=unit or UNSTATED,
             rules=rules,
         )
-    if 2 <= n_values <= MOST_LEVELS and len(cells) >= FEWEST_PER_LEVEL * n_values:
+    if 2 <= n_values <= MOST_LEVELS and (n_values <= 3 or len(cells) >= FEWEST_PER_LEVEL * n_values):
         return Evidence(role=Role.SIGN, why=f"{n_values} levels; {filled}", levels=_ordered(set(cells)))
     if n_values == 1:
         return Evidence(role=Role.IGNORED, why=f"one value only, {filled}: it would say nothing but that it is filled")

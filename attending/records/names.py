@@ -52,7 +52,7 @@ SITE = (
 )  # fmt: skip
 ASKED_AT = (
     "asked_at", "prediction_time", "index_time", "index_date", "admission_time", "admission_date", "admitted_at",
-    "admittime", "arrival_time", "visit_time", "visit_date", "visit_at", "exam_date", "exam_time", "study_date",
+    "admittime", "arrival_time", "visit_time", "visit_date", "visit_at", "visited_at", "exam_date", "exam_time", "study_date",
     "study_time", "study_datetime", "encounter_date", "date", "datetime", "time",
 )  # fmt: skip
 AGE = (
@@ -70,9 +70,8 @@ EMBEDDING = frozenset({"embedding", "embeddings", "emb", "vector"})
 
 IDENTITY = frozenset({
     "name", "surname", "firstname", "lastname", "forename", "vorname", "nachname", "mrn", "ssn", "nhs", "phone",
-    "telephone", "tel", "mobile", "fax", "email", "mail", "address", "street", "zip", "zipcode", "postcode", "postal",
-    "birthdate", "birthday", "dob", "birth", "insurance", "passport", "iban", "physician", "doctor", "nurse", "relative",
-    "guardian",
+    "telephone", "tel", "fax", "email", "mail", "address", "street", "zip", "zipcode", "postcode", "postal",
+    "birthdate", "birthday", "dob", "birth", "insurance", "passport", "iban", "physician", "doctor", "nurse", "guardian",
 })  # fmt: skip
 _PAST = frozenset({"history", "previous", "prior", "past", "family", "known", "hx", "ever", "pre", "preexisting"})
 
@@ -112,6 +111,11 @@ TIME_ENDINGS = (
     "date", "datetime", "timestamp", "taken_at", "collected_at", "measured_at", "days", "hours", "day", "hour",
 )  # fmt: skip
 UNIT_ENDINGS = ("unit", "units", "uom")
+
+
+def is_structural(name: str) -> bool:
+    """Whether the name is that of an id, a site or a date, which have no time or unit of their own."""
+    return "_".join(words(name)) in {*PATIENT, *GROUP, *VISIT, *ID, *SITE, *ASKED_AT}
 
 
 def is_past_history(name: str) -> bool:

@@ -61,7 +61,10 @@ class Rule(Enum):
     REFUSED = "refused"
 
 
-UNKNOWN_WORDS = ("?", "na", "n/a", "nan", "null", "unknown", "not known", "not stated", "not available", "missing", ".")
+UNKNOWN_WORDS = (
+    "?", "na", "n/a", "n.a.", "nan", "null", "unknown", "not known", "not stated", "not available", "not done", "missing", ".",
+)  # fmt: skip
+_UNKNOWN_NUMBERS = (*UNKNOWN_WORDS, "-", "--", "nd", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ class ValueRules:
     detection_low: float | None = None
     detection_high: float | None = None
     decimal: str = "point"
-    unknown: tuple[str, ...] = UNKNOWN_WORDS
+    unknown: tuple[str, ...] = _UNKNOWN_NUMBERS
 
     def __post_init__(self) -> None:
         if self.decimal not in ("point", "comma"):
@@ -186,7 +189,12 @@ class Primary:
 
 @dataclass(frozen=True, kw_only=True)
 class Companion:
-    """A long-format file beside the table. `kind` is labs, notes or images; the other fields name its columns."""
+    """A long-format file beside the table: one value, note or image a row.
+
+    `kind` is labs, notes or images. `id` is a column that the table has too (row, case, visit or patient); `value` holds the
+    number, text or path; the others name columns where there are any. `time_unit` is "datetime", "h" or "d". `units` is
+    the unit in which each code's values are held.
+    """
 
     kind: str
     id: str
@@ -197,8 +205,15 @@ class Companion:
     time_unit: str | None = None
     low: str | None = None
     high: str | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    rules: ValueRules = field(default_factory=ValueRules)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "units", MappingProxyType(dict(self.units)))
+        if self.kind == "labs" and self.code is None:
+            raise SchemaError('companion "labs": names no column for the code; expected code = "COLUMN"')
+        if self.time is not None and self.time_unit is None:
+            raise SchemaError(f'companion "{self.kind}": a time without time_unit; write "datetime", "h" or "d"')
         if self.kind not in ("labs", "notes", "images"):
             raise SchemaError(f'companion "{self.kind}": expected labs, notes or images')
 
@@ -249,6 +264,16 @@ class Schema:
                 f'schema: the finding "{repeated[0]}" comes from two targets; rename one of the columns or values'
             )
         self._check_references(set(names))
+        self._check_findings()
+
+    def _check_findings(self) -> None:
+        """What is declared of findings is declared of findings that exist."""
+        declared = [(key, finding) for key in ("thresholds", "target_prevalence") for finding in getattr(self, key)]
+        declared += [("primary", self.primary.finding)] if self.primary is not None and self.primary.finding != "macro" else []
+        for key, finding in declared:
+            if self.targets and finding not in self.findings:
+                hint = did_you_mean(finding, self.findings)
+                raise SchemaError(f'schema: {key} names the finding "{finding}", expected one of {self.findings}.{hint}')
 
     def _check_references(self, names: set[str]) -> None:
         for column in self.columns:
@@ -312,4 +337,9 @@ class Schema:
                 sentences.append(f'column "{column.name}": unit unstated')
             if column.time in (None, UNRECORDED_TIME):
                 sentences.append(f'column "{column.name}": time {UNRECORDED_TIME}')
+        for companion in self.companions:
+            if companion.time is None:
+                sentences.append(f'companion "{companion.kind}": time {UNRECORDED_TIME}')
+            if companion.kind == "labs" and companion.unit is None and not companion.units:
+                sentences.append('companion "labs": unit unstated')
         return tuple(sentences)

@@ -70,7 +70,7 @@ def to_toml(schema: Schema) -> str:
         elif each.name == "targets":
             content["targets"] = {target.column: _table(target, without="column") for target in value}
         elif each.name == "companions":
-            content["companions"] = {companion.kind: _table(companion, without="kind") for companion in value}
+            content["companions"] = {companion.kind: _companion_table(companion) for companion in value}
         elif each.name == "primary":
             if value is not None:
                 content["primary"] = _table(value)
@@ -105,11 +105,20 @@ def _column_table(column: Column) -> dict[str, Any]:
         table.pop("levels")
     if not column.is_missingness_visible:
         table.pop("is_missingness_visible")
+    return table | _rules_table(column.rules)
+
+
+def _companion_table(companion: Companion) -> dict[str, Any]:
+    table = _table(companion, without="kind")
+    table.pop("rules")
+    table["units"] = dict(companion.units)
+    return {name: value for name, value in table.items() if value != {}} | _rules_table(companion.rules)
+
+
+def _rules_table(rules: ValueRules) -> dict[str, Any]:
     default = ValueRules()
-    rules = {name: value for name, value in _table(column.rules).items() if value != _plain(getattr(default, name))}
-    if rules:
-        table["rules"] = rules
-    return table
+    changed = {name: value for name, value in _table(rules).items() if value != _plain(getattr(default, name))}
+    return {"rules": changed} if changed else {}
 
 
 def from_toml(text: str, *, name: str = "schema") -> Schema:
@@ -129,6 +138,8 @@ def from_toml(text: str, *, name: str = "schema") -> Schema:
     if "columns" not in values:
         raise SchemaError(f"{name}: no [columns] table; write it again with `attending schema TABLE`")
     place = f"{name} [columns]"
+    for own, table in _mapping(values.get("companions", {}), f"{name} [companions]").items():
+        table["rules"] = _build(ValueRules, _mapping(table.pop("rules", {}), name), f"{name} [companions.{own}] rules")
     values["columns"] = tuple(_read_column(column, _mapping(table, place), name) for column, table in values["columns"].items())
     for key, kind, naming in (("targets", Target, "column"), ("companions", Companion, "kind")):
         tables = _mapping(values.get(key, {}), f"{name} [{key}]")
@@ -179,7 +190,7 @@ _ENUMS: dict[str, type[Enum]] = {
 }  # fmt: skip
 _NUMBERS = ("detection_low", "detection_high", "look_back_hours")
 _LISTS = ("levels", "classes", "unknown")
-_MAPPINGS = ("target_prevalence", "waivers", "thresholds")
+_MAPPINGS = ("target_prevalence", "waivers", "thresholds", "units")
 _BUILT = ("rules", "columns", "targets", "companions", "primary")
 _FLAGS = ("is_missingness_visible",)
 
@@ -234,6 +245,8 @@ def _check_mapping(key: str, value: dict[str, Any], place: str) -> dict[str, Any
         for finding, share in value.items():
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 < share < 1.0:
                 raise SchemaError(f"{place}: {key} of {finding} = {share!r}, expected a number between 0 and 1")
+    if key == "units" and not all(isinstance(unit, str) and unit for unit in value.values()):
+        raise SchemaError(f'{place}: units = {value!r}, expected code = "unit"')
     if key == "waivers":
         for trap, reason in value.items():
             if not isinstance(reason, str) or not reason.strip():

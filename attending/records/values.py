@@ -17,7 +17,7 @@ from attending.records.units import UnitError, convert
 
 
 class Reading(Enum):
-    """What became of one cell."""
+    """What became of one cell, or of one row of a companion."""
 
     READ = "read"
     BELOW = "below"  # `<5`: the truth lies below the value written
@@ -27,6 +27,7 @@ class Reading(Enum):
     REFUSED = "refused"  # not readable as what the schema says, or refused by a rule of the schema
     LATE = "late"  # known only after the question
     EARLY = "early"  # before the look-back window
+    UNMATCHED = "unmatched"  # of no case of the table (companions only)
 
 
 class Number(NamedTuple):
@@ -53,6 +54,7 @@ class Tally:
     refused: int = 0
     late: int = 0
     early: int = 0
+    unmatched: int = 0
 
     @property
     def rows(self) -> int:
@@ -110,7 +112,7 @@ def read_number(  # noqa: PLR0911 -- one return per reading
     if number[2]:
         try:
             if unit is None:
-                return Number(Reading.REFUSED, why="not a number")
+                return Number(Reading.REFUSED, why="not a plain number, and the schema states no unit to convert to")
             value = convert(value, number[2].strip(), unit, code=code)
         except UnitError as error:
             return Number(Reading.REFUSED, why=_unit_reason(number[2], error))
