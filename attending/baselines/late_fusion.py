@@ -1,12 +1,12 @@
 """Late fusion: one weight per modality, on what the models of the single modalities say.
 
 Stacking (Wolpert 1992): the weights are fitted to answers on inner folds that were held out by group. A modality answers with
-its log-odds against the prevalence (exclusive findings: its log-probabilities against theirs), so an absent one contributes
-exactly nothing. Where its absence may be seen (`visible`), it has an offset of its own for being absent.
+its log-odds (exclusive findings: its log-probabilities) against its own mean answer, so an absent one contributes exactly
+nothing and that it is there says nothing by itself. Where its absence may be seen (`visible`), that has an offset of its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 
 import numpy as np
@@ -47,8 +47,10 @@ class LateFusionConfig(BaselineConfig):
                 continue
             for place, member in enumerate(members):
                 fitted = member.fit(inside, task=task, visible=visible, seed=seed)
-                answer = _said(fitted.probability(outside), prevalence(inside, task), exclusive=task.exclusive)
-                said[folds == fold, place] = answer * _present(member, outside)[:, None]
+                said[folds == fold, place] = _log_odds(fitted.probability(outside), exclusive=task.exclusive)
+        present = np.stack([_present(member, cases) for member in members], axis=1)
+        centre = np.stack([said[there, place].mean(axis=0) for place, there in enumerate(present.T)])
+        said = (said - centre) * present[:, :, None]
         absent = _absent(members, cases, visible)
         truth, known = truths(cases, task)
         pools: list[Pool] = []
@@ -69,6 +71,7 @@ class LateFusionConfig(BaselineConfig):
             configs=members,
             members=tuple(member.fit(cases, task=task, visible=visible, seed=seed) for member in members),
             base=base,
+            centre=centre,
             pools=tuple(pools),
             visible=visible,
         )
@@ -98,6 +101,7 @@ class LateFusion(Baseline):
     configs: tuple[BaselineConfig, ...]
     members: tuple[Baseline, ...]
     base: Float[np.ndarray, " finding"]
+    centre: Float[np.ndarray, "member finding"]
     pools: tuple[Pool, ...]
     visible: frozenset[str]
 
@@ -105,7 +109,7 @@ class LateFusion(Baseline):
         """The pooled answer; close to the prevalence for a case without any evidence."""
         said = np.zeros((len(cases), len(self.members), len(self.task.findings)))
         for place, (config, member) in enumerate(zip(self.configs, self.members, strict=True)):
-            answer = _said(member.probability(cases), self.base, exclusive=self.task.exclusive)
+            answer = _log_odds(member.probability(cases), exclusive=self.task.exclusive) - self.centre[place]
             said[:, place] = answer * _present(config, cases)[:, None]
         absent = _absent(self.configs, cases, self.visible)
         if self.task.exclusive:
@@ -125,7 +129,7 @@ def fit_pool(
 ) -> Pool:
     """The pool of least weighted log loss + ridge/2 × (Σ (weight − 1/members)² + offsets²), by L-BFGS from the average.
 
-    The penalty pulls towards the plain mean of the modalities, and few or one-sided cases leave it there.
+    The penalty pulls towards the plain mean of the modalities. Where only one class is met, the pool is the constant prior.
     """
     n_members, n_options = said.shape[1:]
     seen = absent.any(axis=0)
@@ -136,7 +140,7 @@ def fit_pool(
         absence=np.zeros((n_members, n_options)),
     )
     if not len(truth) or len(np.unique(truth.argmax(axis=1))) < 2:
-        return start
+        return replace(start, weight=np.zeros(n_members))
     origin = _flat(start)
     free = np.concatenate([np.ones(n_options), np.ones(n_members), np.repeat(seen, n_options)]).astype(bool)
 
@@ -168,11 +172,9 @@ def inner_folds(cases: Sequence[Case], task: Task, *, n_folds: int, seed: int) -
     return np.array([fold_of[case.group] for case in cases], dtype=int)
 
 
-def _said(probability: np.ndarray, base: np.ndarray, *, exclusive: bool) -> np.ndarray:
+def _log_odds(probability: np.ndarray, *, exclusive: bool) -> np.ndarray:
     bounded = np.clip(probability, FLOOR, 1.0 - FLOOR)
-    if exclusive:
-        return np.log(bounded) - np.log(base)
-    return logit(bounded) - logit(base)
+    return np.log(bounded) if exclusive else logit(bounded)
 
 
 def _both_sides(said: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ class NotesConfig(BaselineConfig):
 
     name: str = "notes"
     kinds: ClassVar[tuple[type[Evidence], ...]] = (Note,)
-    strengths: tuple[float, ...] = (1.0, 10.0, 100.0)
+    strengths: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0)
     most_terms: int = 20_000
 
     def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Notes":  # noqa: ARG002

@@ -9,10 +9,10 @@ import pytest
 from attending.baselines import CATALOG, BaselineConfig, BaselineError, forced_baselines
 from attending.baselines.embeddings import EmbeddingsConfig
 from attending.baselines.film import FilmConfig
-from attending.baselines.late_fusion import LateFusionConfig, inner_folds
+from attending.baselines.late_fusion import LateFusionConfig
 from attending.baselines.notes import NotesConfig
 from attending.baselines.trees import BoostedTreesConfig, RandomForestConfig
-from attending.case import Case, GroupId, Lab, PatientId
+from attending.case import Case, Lab
 from attending.diagnosis import Task
 from tests.baselines.drawn import TASK, auroc, draw
 
@@ -198,11 +198,3 @@ def test_fits_raise_no_warning():
         warnings.simplefilter("error")
         for config in QUICK.values():
             fit(config, draw(50, seed=4, visits=3))
-
-
-def test_groups_stay_whole_in_inner_folds():
-    cases = [replace(case, group=GroupId(f"g{i // 4}"), patient=PatientId(f"g{i // 4}")) for i, case in enumerate(draw(80))]
-    folds = inner_folds(cases, TASK, n_folds=3, seed=1)
-    for group in {case.group for case in cases}:
-        assert len({fold for fold, case in zip(folds, cases, strict=True) if case.group == group}) == 1
-    assert set(folds) == {0, 1, 2}
