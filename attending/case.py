@@ -7,10 +7,9 @@ Nothing here reads files, knows torch, or fills in what is absent.
 
 from abc import ABC
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
-from types import MappingProxyType
 from typing import NewType, TypeVar
 
 import numpy as np
@@ -192,10 +191,6 @@ class Identity:
     values: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def _frozen_mapping(mapping: Mapping) -> Mapping:
-    return MappingProxyType(dict(mapping))
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Patient(ABC):
     id: CaseId
@@ -208,8 +203,8 @@ class _Patient(ABC):
     absent: tuple[Absence, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "truth", _frozen_mapping(self.truth))
-        object.__setattr__(self, "strata", _frozen_mapping(self.strata))
+        object.__setattr__(self, "truth", dict(self.truth))
+        object.__setattr__(self, "strata", dict(self.strata))
 
     def of(self, kind: type[EvidenceT]) -> tuple[EvidenceT, ...]:
         """All evidence of one kind, in order."""
@@ -231,3 +226,7 @@ class Case(_Patient):
     `site`, `strata` and `truth` are for judging, not for predicting: blanking them changes no prediction (tested).
     Constructed by `attending.privacy` alone.
     """
+
+    def without(self, kind: type[Evidence]) -> "Case":
+        """The same case as if no evidence of this kind had ever been there."""
+        return replace(self, evidence=tuple(e for e in self.evidence if not isinstance(e, kind)))

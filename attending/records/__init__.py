@@ -5,7 +5,7 @@ from attending.records.choice import aim, restrict
 from attending.records.error import RecordError, SchemaError
 from attending.records.infer import infer_schema
 from attending.records.schema import EACH_ROW, Column, Companion, Role, Sampling, Schema, Target, TargetKind
-from attending.records.schema_file import load_schema, write_schema
+from attending.records.schema_file import from_toml, load_schema, to_toml, write_schema
 from attending.records.table import Table, read_table
 
 __all__ = [
@@ -23,10 +23,12 @@ __all__ = [
     "Target",
     "TargetKind",
     "aim",
+    "from_toml",
     "infer_schema",
     "load_schema",
     "read_charts",
     "read_table",
+    "to_toml",
     "restrict",
     "write_schema",
 ]

@@ -1,0 +1,136 @@
+"""The network: encoders → tokens → one conversation → one query per finding.
+
+    Inputs per modality ─encoder─▶ Tokens ─┐
+    …                                      ├─▶ [register, tokens…] ─Block × n─▶ ─Readout─▶ logits
+    Inputs per modality ─encoder─▶ Tokens ─┘                └── additive path: linear in each modality's summary ──▲
+
+Any subset of modalities may be there for any case. A register token that is always there gives the empty case an answer.
+The additive path lets what acts alone act simply (../docs/decisions); attention is for what acts together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from attending.attention import MechanismConfig, keep_keys
+from attending.case import Case, Evidence, Place
+from attending.diagnosis import Task
+from attending.model.absence import EvidenceDropout
+from attending.model.fusion import Block, Readout
+from attending.model.modality import Encoder, ModalityConfig, Tokenizer
+from attending.model.tokens import Batch, Inputs, Tokens
+
+Kind = type[Evidence]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoserConfig:
+    """Which evidence is read, and which attention fuses it and answers.
+
+    `fusion` has one mechanism for each block of self-attention; none leaves the fusing to the findings' queries.
+    """
+
+    modalities: tuple[ModalityConfig, ...]
+    fusion: tuple[MechanismConfig, ...]
+    readout: MechanismConfig
+    expansion: int = 2
+    dropout: float = 0.2
+    evidence_dropout: EvidenceDropout = field(default_factory=EvidenceDropout)
+
+    def __post_init__(self) -> None:
+        kinds = [modality.kind for modality in self.modalities]
+        if len(set(kinds)) != len(kinds):
+            raise ValueError("each kind of evidence has one modality config; found a kind twice")
+        widths = {self.readout.dim, *(attention.dim for attention in self.fusion)}
+        if len(widths) > 1:
+            raise ValueError(f"fusion and readout share one width; found dim = {sorted(widths)}")
+
+    @property
+    def dim(self) -> int:
+        """Width of every token."""
+        return self.readout.dim
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizers:
+    """One fitted tokenizer per kind of evidence that the training cases had."""
+
+    by_kind: Mapping[Kind, Tokenizer]
+
+    @classmethod
+    def fit(cls, config: DiagnoserConfig, cases: Sequence[Case]) -> "Tokenizers":
+        """Fitted on these cases. Raises `ValueError` when they have no evidence that the config reads."""
+        fitted = {modality.kind: modality.fit(cases) for modality in config.modalities}
+        found = {kind: tokenizer for kind, tokenizer in fitted.items() if tokenizer is not None}
+        if not found:
+            kinds = ", ".join(modality.kind.__name__ for modality in config.modalities)
+            raise ValueError(f"none of the {len(cases)} training cases has evidence of the kinds the model reads ({kinds})")
+        return cls(by_kind=found)
+
+    def batch(self, cases: Sequence[Case], task: Task) -> Batch:
+        """Inputs, truth and weight of these cases. A case weighs 1 / (cases of its patient among these)."""
+        visits: dict[str, int] = {}
+        for case in cases:
+            visits[case.patient] = visits.get(case.patient, 0) + 1
+        return Batch(
+            inputs={kind: tokenizer.read(cases) for kind, tokenizer in self.by_kind.items()},
+            truth=torch.tensor([[float(c.truth.get(f, False)) for f in task.findings] for c in cases]),
+            known=torch.tensor([[f in c.truth for f in task.findings] for c in cases]),
+            weight=torch.tensor([1.0 / visits[c.patient] for c in cases]),
+        )
+
+    def places(self, case: Case) -> tuple[Place | None, ...]:
+        """Where each token of the network's sequence came from, the register first."""
+        return (Place(-1), *(place for tokenizer in self.by_kind.values() for place in tokenizer.places(case)))
+
+
+class Diagnoser(nn.Module):
+    """The network for one task over fitted tokenizers."""
+
+    def __init__(self, config: DiagnoserConfig, *, tokenizers: Tokenizers, n_findings: int) -> None:
+        super().__init__()
+        self.config = config
+        self.kinds = tuple(tokenizers.by_kind)
+        dim = config.dim
+        self.encoders = nn.ModuleList(tokenizer.build(dim) for tokenizer in tokenizers.by_kind.values())
+        self.modality = nn.Parameter(torch.zeros(len(self.kinds), dim))
+        self.register = nn.Parameter(torch.randn(dim) * dim**-0.5)
+        self.blocks = nn.ModuleList(
+            Block(attention, expansion=config.expansion, dropout=config.dropout) for attention in config.fusion
+        )
+        self.readout = Readout(config.readout, n_findings=n_findings, expansion=config.expansion, dropout=config.dropout)
+        self.additive = nn.Parameter(torch.zeros(len(self.kinds), dim, n_findings))
+
+    def forward(self, inputs: Mapping[Kind, Inputs]) -> Float[Tensor, "case finding"]:
+        """Logits. In training, evidence dropout thins the tokens first."""
+        modalities = self._encode(inputs)
+        if self.training:
+            modalities = self.config.evidence_dropout.thin(modalities)
+        values, seen = self._conversation(modalities)
+        logits = self.readout(values, seen=seen)
+        for encoder, tokens, weight in zip(self.encoders, modalities, self.additive, strict=True):
+            assert isinstance(encoder, Encoder)
+            logits = logits + encoder.summary(tokens) @ weight
+        return logits
+
+    def weights(self, inputs: Mapping[Kind, Inputs]) -> Float[Tensor, "case head finding token"]:
+        """Attention of each finding's query over the tokens, in the order of `Tokenizers.places`."""
+        values, seen = self._conversation(self._encode(inputs))
+        return self.readout.weights(values, seen=seen)
+
+    def _encode(self, inputs: Mapping[Kind, Inputs]) -> list[Tokens]:
+        return [encoder(inputs[kind]) for kind, encoder in zip(self.kinds, self.encoders, strict=True)]
+
+    def _conversation(self, modalities: list[Tokens]) -> tuple[Tensor, Bool[Tensor, "case token"]]:
+        n = len(modalities[0].values)
+        register = self.register.expand(n, 1, -1)
+        values = torch.cat([register, *(t.values + m for t, m in zip(modalities, self.modality, strict=True))], dim=1)
+        always = torch.ones(n, 1, dtype=torch.bool, device=values.device)
+        seen = torch.cat([always, *(t.seen for t in modalities)], dim=1)
+        mask = keep_keys(seen)
+        for block in self.blocks:
+            values = block(values, mask=mask)
+        return values, seen

@@ -1,0 +1,78 @@
+"""The blocks in which tokens talk: attention of your choice, then a small network per token, both pre-norm.
+
+`Block` is self-attention among tokens. `Readout` is one learned query per finding that looks at the evidence by
+cross-attention. Which mechanism attends is the config's business alone.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from attending.attention import Mask, MechanismConfig, keep_keys
+
+
+class FeedForward(nn.Sequential):
+    """Two linear maps with a GELU between them."""
+
+    def __init__(self, *, dim: int, expansion: int, dropout: float) -> None:
+        super().__init__(
+            nn.Linear(dim, expansion * dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(expansion * dim, dim),
+            nn.Dropout(dropout),
+        )
+
+
+class Block(nn.Module):
+    """x + attention(norm x), then x + network(norm x)."""
+
+    def __init__(self, attention: MechanismConfig, *, expansion: int = 2, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(attention.dim)
+        self.attention = attention.build()
+        self.dropout = nn.Dropout(dropout)
+        self.network_norm = nn.LayerNorm(attention.dim)
+        self.network = FeedForward(dim=attention.dim, expansion=expansion, dropout=dropout)
+
+    def forward(self, x: Float[Tensor, "case token dim"], *, mask: Mask) -> Float[Tensor, "case token dim"]:
+        """Tokens after one round of conversation."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask=mask))
+        return x + self.network(self.network_norm(x))
+
+
+class Readout(nn.Module):
+    """A query per finding over the evidence of each case."""
+
+    def __init__(self, attention: MechanismConfig, *, n_findings: int, expansion: int = 2, dropout: float = 0.0) -> None:
+        super().__init__()
+        dim = attention.dim
+        self.query = nn.Parameter(torch.randn(n_findings, dim) * dim**-0.5)
+        self.query_norm = nn.LayerNorm(dim)
+        self.evidence_norm = nn.LayerNorm(dim)
+        self.attention = attention.build()
+        self.dropout = nn.Dropout(dropout)
+        self.network_norm = nn.LayerNorm(dim)
+        self.network = FeedForward(dim=dim, expansion=expansion, dropout=dropout)
+        self.answer_norm = nn.LayerNorm(dim)
+        self.answer = nn.Parameter(torch.randn(n_findings, dim) * dim**-0.5)
+        self.bias = nn.Parameter(torch.zeros(n_findings))
+
+    def forward(
+        self, values: Float[Tensor, "case token dim"], *, seen: Bool[Tensor, "case token"]
+    ) -> Float[Tensor, "case finding"]:
+        """One logit per finding."""
+        query = self.query.expand(len(values), -1, -1)
+        context = self.evidence_norm(values)
+        looked = self.attention(self.query_norm(query), mask=keep_keys(seen), context=context)
+        x = query + self.dropout(looked)
+        x = x + self.network(self.network_norm(x))
+        return (self.answer_norm(x) * self.answer).sum(dim=-1) + self.bias
+
+    def weights(
+        self, values: Float[Tensor, "case token dim"], *, seen: Bool[Tensor, "case token"]
+    ) -> Float[Tensor, "case head finding token"]:
+        """How much each finding's query looks at each token; rows sum to 1."""
+        query = self.query.expand(len(values), -1, -1)
+        context = self.evidence_norm(values)
+        return self.attention.weights(self.query_norm(query), mask=keep_keys(seen), context=context)

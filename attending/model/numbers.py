@@ -1,0 +1,122 @@
+"""Laboratory values: a token per measured value."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from attending.case import Case, Evidence, Lab, Place
+from attending.model.features import FieldEncoder, FieldInputs, log_days, piecewise_linear, quantile_edges
+from attending.model.modality import ModalityConfig, Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumbersConfig(ModalityConfig):
+    """Piecewise-linear tokens over `n_bins` quantile bins; of a repeated value the latest `n_latest` are read."""
+
+    kind: ClassVar[type[Evidence]] = Lab
+    n_bins: int = 8
+    n_latest: int = 8
+
+    def fit(self, cases: Sequence[Case]) -> "NumbersTokenizer | None":
+        """Bins from the values of these cases; None without any."""
+        values: dict[str, list[float]] = defaultdict(list)
+        repeats: dict[str, int] = {}
+        for case in cases:
+            own: dict[str, int] = defaultdict(int)
+            for lab in case.of(Lab):
+                values[lab.code].append(lab.value)
+                own[lab.code] += 1
+            for code, n in own.items():
+                repeats[code] = min(max(n, repeats.get(code, 1)), self.n_latest)
+        if not values:
+            return None
+        codes = sorted(values)
+        return NumbersTokenizer(
+            codes=tuple(codes),
+            edges=tuple(quantile_edges(values[code], self.n_bins) for code in codes),
+            repeats=tuple(repeats[code] for code in codes),
+            visible=self.visible,
+        )
+
+    def restore(self, state: Mapping[str, Any]) -> "NumbersTokenizer":
+        """The tokenizer as it was fitted."""
+        return NumbersTokenizer(
+            codes=tuple(state["codes"]),
+            edges=tuple(tuple(edges) for edges in state["edges"]),
+            repeats=tuple(state["repeats"]),
+            visible=self.visible,
+        )
+
+
+class NumbersTokenizer(Tokenizer):
+    """Slots ordered by code, then from the latest occurrence back."""
+
+    def __init__(
+        self,
+        *,
+        codes: tuple[str, ...],
+        edges: tuple[tuple[float, ...], ...],
+        repeats: tuple[int, ...],
+        visible: tuple[str, ...],
+    ) -> None:
+        self.codes, self.edges, self.repeats, self.visible = codes, edges, repeats, visible
+        starts = np.concatenate([[0], np.cumsum(repeats)])
+        self._first_slot = {code: int(start) for code, start in zip(codes, starts, strict=False)}
+        self._n_slots = int(starts[-1])
+        self._n_features = max(1, *(len(e) - 1 for e in edges))
+
+    def state(self) -> Mapping[str, Any]:
+        """Codes, bin edges and slots per code."""
+        return {"codes": list(self.codes), "edges": [list(e) for e in self.edges], "repeats": list(self.repeats)}
+
+    def _slots(self, case: Case) -> list[tuple[int, int, Lab]]:
+        """(slot, index in the case's evidence, value), the latest first within a code."""
+        found: dict[str, list[tuple[float, int, Lab]]] = defaultdict(list)
+        for index, evidence in enumerate(case.evidence):
+            if isinstance(evidence, Lab) and evidence.code in self._first_slot:
+                found[evidence.code].append((-evidence.at, index, evidence))
+        slots = []
+        for code, labs in found.items():
+            n = self.repeats[self.codes.index(code)]
+            for occurrence, (_, index, lab) in enumerate(sorted(labs, key=lambda entry: entry[:2])[:n]):
+                slots.append((self._first_slot[code] + occurrence, index, lab))
+        return slots
+
+    def read(self, cases: Sequence[Case]) -> FieldInputs:
+        """Bin features, presence and age of each slot."""
+        shape = (len(cases), self._n_slots)
+        features = np.zeros((*shape, self._n_features), dtype=np.float32)
+        present = np.zeros(shape, dtype=bool)
+        age = np.zeros(shape, dtype=np.float32)
+        edges = dict(zip(self.codes, self.edges, strict=True))
+        for row, case in enumerate(cases):
+            for slot, _, lab in self._slots(case):
+                bins = piecewise_linear(lab.value, edges[lab.code])
+                features[row, slot, : len(bins)] = bins
+                present[row, slot] = True
+                age[row, slot] = log_days(lab.at)
+        return FieldInputs(
+            features=torch.from_numpy(features), present=torch.from_numpy(present), age_log_days=torch.from_numpy(age)
+        )
+
+    def places(self, case: Case) -> tuple[Place | None, ...]:
+        """The laboratory row of each slot."""
+        places: list[Place | None] = [None] * self._n_slots
+        for slot, index, _ in self._slots(case):
+            places[slot] = Place(index)
+        return tuple(places)
+
+    def build(self, dim: int) -> FieldEncoder:
+        """A linear map per code."""
+        field_of_slot = [field for field, n in enumerate(self.repeats) for _ in range(n)]
+        first = set(self._first_slot.values())
+        return FieldEncoder(
+            dim=dim,
+            n_features=self._n_features,
+            field_of_slot=field_of_slot,
+            visible_slots=[s in first and self.codes[f] in self.visible for s, f in enumerate(field_of_slot)],
+        )

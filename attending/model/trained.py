@@ -1,0 +1,181 @@
+"""A trained model: networks that are averaged, what they read through, and how their answers are settled.
+
+This is what a MODEL folder holds: configuration, tokenizers, weights (safetensors), settling, schema, and a manifest of SHA-256
+sums. No pickle. It answers any case, also the empty one, and says what was missing.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
+
+from attending.artefacts import ArtefactError, seal, verify, write_bytes, write_text
+from attending.case import Case, Evidence
+from attending.diagnosis import Diagnosis, Finding, Task
+from attending.model.catalog import MODALITIES, from_plain, modality_name, to_plain
+from attending.model.diagnoser import Diagnoser, DiagnoserConfig, Tokenizers
+from attending.model.settling import Settling
+
+FORMAT = 1
+CONFIG, TOKENIZERS, SETTLING, SCHEMA = "config.json", "tokenizers.json", "settling.json", "schema.toml"
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """Answers for cases. `schema` is the text of the schema file that its table was read with."""
+
+    task: Task
+    config: DiagnoserConfig
+    tokenizers: Tokenizers
+    networks: tuple[Diagnoser, ...]
+    settling: Settling
+    schema: str
+    provenance: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Name of these very weights: the start of the SHA-256 over them."""
+        return str(self.provenance.get("model_id", "unsaved"))
+
+    def member_probabilities(self, cases: Sequence[Case]) -> Float[np.ndarray, "member case finding"]:
+        """Each network's uncalibrated probabilities."""
+        return np.stack([network_probabilities(n, self.tokenizers, cases, task=self.task) for n in self.networks])
+
+    def raw_probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
+        """The mean over networks, before calibration."""
+        return self.member_probabilities(cases).mean(axis=0)
+
+    def probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
+        """Calibrated probability of each recorded label, in the order of `task.findings`."""
+        return self.settling.calibrated(self.raw_probability(cases))
+
+    def diagnose(self, cases: Sequence[Case]) -> tuple[Diagnosis, ...]:
+        """Estimated probability of each recorded label, its conformal set, what was missing, and why none is given if so."""
+        probability = self.probability(cases)
+        in_set = self.settling.in_set(probability)
+        return tuple(self._diagnosis(c, p, s) for c, p, s in zip(cases, probability, in_set, strict=True))
+
+    def missing(self, case: Case) -> tuple[str, ...]:
+        """Inputs that the model reads and this case lacks: kinds without any evidence."""
+        return tuple(kind.__name__.lower() for kind in self.tokenizers.by_kind if not case.of(kind))
+
+    def _diagnosis(self, case: Case, probability: np.ndarray, in_set: np.ndarray) -> Diagnosis:
+        missing = self.missing(case)
+        nothing = "no evidence of a kind that the model reads" if len(missing) == len(self.tokenizers.by_kind) else None
+        return Diagnosis(
+            case=case.id,
+            findings=tuple(
+                Finding(name=name, probability=float(p), in_set=bool(s))
+                for name, p, s in zip(self.task.findings, probability, in_set, strict=True)
+            ),
+            abstained=nothing,
+            missing=missing,
+            model=self.id,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the folder; its manifest last."""
+        names = [CONFIG, TOKENIZERS, SETTLING, SCHEMA]
+        plain = {
+            "format": FORMAT,
+            "task": {"findings": list(self.task.findings), "exclusive": self.task.exclusive},
+            "diagnoser": to_plain(self.config),
+            "members": len(self.networks),
+            "provenance": dict(self.provenance),
+        }
+        write_text(folder / CONFIG, json.dumps(plain, indent=2) + "\n")
+        by_name = {modality_name(m): self.tokenizers.by_kind[m.kind].state() for m in self._modalities()}
+        write_text(folder / TOKENIZERS, json.dumps(by_name) + "\n")
+        write_text(folder / SETTLING, json.dumps(self.settling.to_plain(), indent=2) + "\n")
+        write_text(folder / SCHEMA, self.schema)
+        for number, network in enumerate(self.networks):
+            names.append(weights_name(number))
+            write_bytes(
+                folder / names[-1], tensors_to_bytes({k: v.cpu().contiguous() for k, v in network.state_dict().items()})
+            )
+        seal(folder, names)
+
+    def _modalities(self) -> list:
+        return [modality for modality in self.config.modalities if modality.kind in self.tokenizers.by_kind]
+
+
+def weights_name(member: int) -> str:
+    """File of one network's weights."""
+    return f"member-{member}.safetensors"
+
+
+def load_model(folder: Path) -> TrainedModel:
+    """The model in `folder`, every file checked against the manifest. Raises `ArtefactError` when it is not intact."""
+    if not folder.is_dir():
+        raise ArtefactError(f"{folder}: no such folder; MODEL is the folder `model` that `attending run --out DIR` wrote")
+    verify(folder)
+    try:
+        plain = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if plain["format"] != FORMAT:
+            raise ArtefactError(
+                f"{folder}: format {plain['format']}, this version reads {FORMAT}; use the version that wrote it"
+            )
+        config = from_plain(plain["diagnoser"])
+        task = Task(findings=tuple(plain["task"]["findings"]), exclusive=plain["task"]["exclusive"])
+        states = json.loads((folder / TOKENIZERS).read_text(encoding="utf-8"))
+        tokenizers = _restored(config, states)
+        networks = tuple(
+            network_from(tensors_from_bytes((folder / weights_name(n)).read_bytes()), config, tokenizers, task)
+            for n in range(plain["members"])
+        )
+        settling = Settling.from_plain(json.loads((folder / SETTLING).read_text(encoding="utf-8")))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ArtefactError(f"{folder}: {CONFIG} and the other files do not fit together; restore the whole folder") from error
+    return TrainedModel(
+        task=task,
+        config=config,
+        tokenizers=tokenizers,
+        networks=networks,
+        settling=settling,
+        schema=(folder / SCHEMA).read_text(encoding="utf-8"),
+        provenance=plain["provenance"],
+    )
+
+
+def network_from(weights: Mapping[str, Tensor], config: DiagnoserConfig, tokenizers: Tokenizers, task: Task) -> Diagnoser:
+    """A network with these weights, ready to answer."""
+    with torch.random.fork_rng(devices=[]):
+        network = Diagnoser(config, tokenizers=tokenizers, n_findings=len(task.findings))
+    network.load_state_dict(dict(weights))
+    return network.eval()
+
+
+def network_probabilities(
+    network: Diagnoser, tokenizers: Tokenizers, cases: Sequence[Case], *, task: Task
+) -> Float[np.ndarray, "case finding"]:
+    """One network's probabilities as float64, some hundred cases at a time; rows of an exclusive task sum to 1."""
+    network.eval()
+    pieces = [np.zeros((0, len(task.findings)))]
+    device = network.register.device
+    with torch.inference_mode():
+        for start in range(0, len(cases), EVALUATION_BATCH):
+            batch = tokenizers.batch(cases[start : start + EVALUATION_BATCH], task).to(device)
+            logits = network(batch.inputs).double()
+            pieces.append((logits.softmax(dim=-1) if task.exclusive else logits.sigmoid()).cpu().numpy())
+    return np.concatenate(pieces)
+
+
+def _restored(config: DiagnoserConfig, states: Mapping[str, Any]) -> Tokenizers:
+    unknown = set(states) - set(MODALITIES)
+    if unknown:
+        raise ArtefactError(f"{TOKENIZERS}: unknown modalities {', '.join(sorted(unknown))}; known are {', '.join(MODALITIES)}")
+    found: dict[type[Evidence], Any] = {}
+    for modality in config.modalities:
+        name = modality_name(modality)
+        if name in states:
+            found[modality.kind] = modality.restore(states[name])
+    return Tokenizers(by_kind=found)

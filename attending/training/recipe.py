@@ -1,0 +1,75 @@
+"""A recipe: one model and how it is trained. The default follows from what evidence the cases hold.
+
+Sizes are for hundreds to a few thousand patients. What was tried, with figures: docs/journal.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from attending.attention import GroupedConfig
+from attending.case import Case, Note, Scan
+from attending.model.absence import EvidenceDropout
+from attending.model.demographics import DemographicsConfig
+from attending.model.diagnoser import DiagnoserConfig
+from attending.model.image import ImageConfig
+from attending.model.modality import ModalityConfig
+from attending.model.numbers import NumbersConfig
+from attending.model.signs import SignsConfig
+from attending.model.text import TextConfig
+from attending.model.vectors import VectorsConfig
+from attending.training.settings import TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What is trained, and how."""
+
+    diagnoser: DiagnoserConfig
+    training: TrainingConfig
+
+
+def tabular_recipe(*, visible: frozenset[str] = frozenset(), members: int = 5) -> Recipe:
+    """Numbers, signs, demographics: feature tokens read by the findings' queries directly, no self-attention.
+
+    On a few hundred patients a self-attention block costs four times the time and gains nothing (journal, "appendicitis").
+    """
+    attention = GroupedConfig(dim=32, n_heads=4)
+    seen = tuple(sorted(visible))
+    return Recipe(
+        diagnoser=DiagnoserConfig(
+            modalities=(
+                NumbersConfig(visible=seen),
+                SignsConfig(visible=seen),
+                DemographicsConfig(visible=seen),
+                VectorsConfig(visible=seen),
+            ),
+            fusion=(),
+            readout=attention,
+            evidence_dropout=EvidenceDropout(most_tokens=0.4, modality=0.0),
+        ),
+        training=TrainingConfig(members=members),
+    )
+
+
+def multimodal_recipe(*, visible: frozenset[str] = frozenset(), members: int = 3) -> Recipe:
+    """Every kind of evidence in one conversation."""
+    attention = GroupedConfig(dim=48, n_heads=4)
+    seen = tuple(sorted(visible))
+    modalities: tuple[ModalityConfig, ...] = (
+        NumbersConfig(visible=seen),
+        SignsConfig(visible=seen),
+        DemographicsConfig(visible=seen),
+        VectorsConfig(visible=seen),
+        TextConfig(visible=seen, attention=attention),
+        ImageConfig(visible=seen),
+    )
+    return Recipe(
+        diagnoser=DiagnoserConfig(modalities=modalities, fusion=(attention,), readout=attention, dropout=0.1),
+        training=TrainingConfig(epochs=30, members=members, weight_decay=0.5, patience=8),
+    )
+
+
+def default_recipe(cases: Sequence[Case], *, visible: frozenset[str] = frozenset(), members: int | None = None) -> Recipe:
+    """The recipe for the evidence that these cases hold."""
+    make = multimodal_recipe if any(case.of(Note) or case.of(Scan) for case in cases) else tabular_recipe
+    return make(visible=visible) if members is None else make(visible=visible, members=members)
