@@ -10,10 +10,13 @@ from attending.attention.errors import AttentionError
 from attending.attention.grouped import GroupedAttention, GroupedConfig
 from attending.attention.masks import blocks, causal, documents, drop, everything, keep, keep_keys, padding, window
 from attending.attention.mechanism import Cache, Mechanism, MechanismConfig
+from attending.attention.positions import AlibiConfig, LearnedConfig, PositionConfig, RelativeBiasConfig, RotaryConfig
 from attending.attention.rules import Mask
+from attending.attention.scalings import LinearScaling, Llama3Scaling, NtkScaling, Scaling, YarnScaling
 
 __all__ = [
     "MECHANISMS",
+    "AlibiConfig",
     "Attended",
     "AttentionError",
     "Cache",
@@ -21,10 +24,19 @@ __all__ = [
     "Cost",
     "GroupedAttention",
     "GroupedConfig",
+    "LearnedConfig",
     "Limits",
+    "LinearScaling",
+    "Llama3Scaling",
     "Mask",
     "Mechanism",
     "MechanismConfig",
+    "NtkScaling",
+    "PositionConfig",
+    "RelativeBiasConfig",
+    "RotaryConfig",
+    "Scaling",
+    "YarnScaling",
     "attend",
     "blocks",
     "causal",

@@ -12,14 +12,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attending.attention.blocked import blocked_attend, blocked_output
 from attending.attention.eager import eager_attend, eager_output
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, aligned
 from attending.attention.masks import there
-from attending.attention.rules import Causal, Everything, Mask
-from attending.attention.scoring import ScoreBias, Scoring
+from attending.attention.rules import Causal, Everything, KeyRule, Mask
+from attending.attention.scoring import ScoreBias, Scoring, check_bias
 
-_LARGE_SCORES = 64 << 20
+# Measured on two cores of a Zen 5 CPU (benchmarks/attention.py): up to this many keys, or with this few queries, the plain
+# products are faster than either fused core; beyond, they wait for memory.
+_SHORT = 256
+_FEW_QUERIES = 16
+_SMALL_SCORES = 64 << 20
 
 
 class Attended(NamedTuple):
@@ -92,17 +97,22 @@ def with_sink(attended: Attended, sink: Float[Tensor, " head"]) -> Attended:
     return Attended(attended.output * share[..., None].to(attended.output.dtype), torch.logaddexp(attended.lse, logit))
 
 
-def mixed_by(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Float[Tensor, "batch head query value"]:
+def mixed_by(
+    q: Tensor, k: Tensor, v: Tensor, scoring: Scoring, *, sink: Float[Tensor, " head"] | None = None
+) -> Float[Tensor, "batch head query value"]:
     """The output alone. Keys that nobody sees must be finite; mechanisms clean their inputs before projecting."""
-    choice = choose(q, k, scoring, wants_lse=False)
-    if choice.core == "sdpa":
+    if sink is not None:
+        return with_sink(attended_by(q, k, v, scoring), sink).output
+    core = choose(q, k, scoring, wants_lse=False).core
+    if core == "sdpa":
         return _sdpa(q, k, v, scoring)
-    return eager_output(q, k, v, scoring)
+    return blocked_output(q, k, v, scoring) if core == "blocked" else eager_output(q, k, v, scoring)
 
 
 def attended_by(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Attended:
     """The output and the log-sum-exp, on the same terms as `mixed_by`."""
-    return Attended(*eager_attend(q, k, v, scoring))
+    choice = choose(q, k, scoring, wants_lse=True)
+    return Attended(*(blocked_attend if choice.core == "blocked" else eager_attend)(q, k, v, scoring))
 
 
 def joined(heads: Float[Tensor, "batch head query value"], output: nn.Linear, scoring: Scoring) -> Tensor:
@@ -116,28 +126,69 @@ def joined(heads: Float[Tensor, "batch head query value"], output: nn.Linear, sc
 
 def choose(q: Tensor, k: Tensor, scoring: Scoring, *, wants_lse: bool) -> Choice:
     """The core for this call. Decided from shapes, types and rules alone, never from what the tensors hold."""
-    score_bytes = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] * q.element_size()
-    against_sdpa = {
+    refused: dict[str, str] = {}
+    n_query, n_key = q.shape[2], k.shape[2]
+    on_cpu = q.device.type == "cpu"
+    if reason := _why_not_blocked(scoring):
+        refused["blocked"] = reason
+    if reason := _why_not_sdpa(q, scoring, wants_lse=wants_lse):
+        refused["sdpa"] = reason
+    small = q.shape[0] * q.shape[1] * n_query * n_key * q.element_size() <= _SMALL_SCORES
+    if len(refused) == 2:
+        return Choice(core="eager", refused=refused)
+    if n_query <= _FEW_QUERIES or (n_key <= _SHORT if on_cpu else small and "sdpa" in refused):
+        for name in {"blocked", "sdpa"} - refused.keys():
+            refused[name] = f"with {n_query} queries over {n_key} keys the plain products are faster"
+        return Choice(core="eager", refused=refused)
+    refused["eager"] = f"it would hold all {n_query} × {n_key} scores of every head"
+    if "sdpa" in refused:
+        return Choice(core="blocked", refused=refused)
+    if "blocked" not in refused and on_cpu and q.dtype in (torch.bfloat16, torch.float16):
+        return Choice(core="blocked", refused=refused | {"sdpa": "on a CPU it is slower than the blocked core in 16 bits"})
+    refused.setdefault("blocked", "the fused kernel is faster where no key is out of reach")
+    return Choice(core="sdpa", refused=refused)
+
+
+def _why_not_blocked(scoring: Scoring) -> str:
+    if scoring.learns_bias:
+        return "the bias learns"
+    if scoring.dropout > 0.0:
+        return "it does not drop weights"
+    return "it is not traced by torch.compile" if torch.compiler.is_compiling() else ""
+
+
+def _why_not_sdpa(q: Tensor, scoring: Scoring, *, wants_lse: bool) -> str:
+    by_key = all(isinstance(rule, KeyRule) for rule in scoring.mask.rules)
+    obstacles = {
         "it does not return the log-sum-exp": wants_lse,
         "it has no soft-cap": scoring.softcap is not None,
-        "it drops weights only on a slow path": scoring.dropout > 0.0,
         "the bias learns": scoring.learns_bias,
-        f"the scores are small ({score_bytes >> 20} MiB)": score_bytes < _LARGE_SCORES,
+        "on a CPU it drops weights on a slow path": scoring.dropout > 0.0 and q.device.type == "cpu",
+        "the bias is a function and would become a square": not all(isinstance(bias, Tensor) for bias in scoring.biases),
+        "the mask would become a square": not (by_key or _is_plainly_causal(scoring)),
     }
-    reasons = [reason for reason, holds in against_sdpa.items() if holds]
-    if reasons:
-        return Choice(core="eager", refused={"sdpa": "; ".join(reasons)})
-    return Choice(core="sdpa", refused={"eager": f"the scores would take {score_bytes >> 20} MiB"})
+    return "; ".join(reason for reason, holds in obstacles.items() if holds)
+
+
+def _is_plainly_causal(scoring: Scoring) -> bool:
+    return not scoring.biases and scoring.grid.is_square and scoring.mask.rules == (Causal(),)
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
     """PyTorch's fused attention."""
-    is_causal = scoring.bias is None and scoring.grid.is_square and scoring.mask.rules == (Causal(),)
+    is_causal = _is_plainly_causal(scoring)
     added, alive = (None, None) if is_causal else scoring.additive(q.dtype)
     if added is not None:
         added = added.expand(*added.shape[:2], q.shape[2], k.shape[2])
     output = torch.nn.functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=added, is_causal=is_causal, scale=scoring.scale, enable_gqa=q.shape[1] != k.shape[1]
+        q,
+        k,
+        v,
+        attn_mask=added,
+        dropout_p=scoring.dropout,
+        is_causal=is_causal,
+        scale=scoring.scale,
+        enable_gqa=q.shape[1] != k.shape[1],
     )
     return output if alive is None else torch.where(alive, output, 0.0)
 
@@ -158,11 +209,10 @@ def _prepared(
     mask = Everything() if mask is None else mask
     grid = aligned(q.shape[2], k.shape[2], q.device)
     mask.check(batch=q.shape[0], n_query=q.shape[2], n_key=k.shape[2])
-    if isinstance(bias, Tensor):
-        check_bias(bias, batch=q.shape[0], n_heads=q.shape[1], n_query=q.shape[2], n_key=k.shape[2])
+    biases = check_bias(bias, batch=q.shape[0], n_heads=q.shape[1], n_query=q.shape[2], n_key=k.shape[2])
     k, v = hide(k, v, mask, grid)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    return k, v, Scoring(mask=mask, grid=grid, scale=scale, bias=bias, softcap=softcap, dropout=dropout)
+    return k, v, Scoring(mask=mask, grid=grid, scale=scale, biases=biases, softcap=softcap, dropout=dropout)
 
 
 def hide(k: Tensor, v: Tensor, mask: Mask, grid: Grid) -> tuple[Tensor, Tensor]:
@@ -172,17 +222,6 @@ def hide(k: Tensor, v: Tensor, mask: Mask, grid: Grid) -> tuple[Tensor, Tensor]:
         return k, v
     kept = kept[:, None, :, None]
     return torch.where(kept, k, 0.0), torch.where(kept, v, 0.0)
-
-
-def check_bias(bias: Tensor, *, batch: int, n_heads: int, n_query: int, n_key: int) -> None:
-    """Raise where an additive bias cannot be read as [batch, head, query, key] with axes of one."""
-    expected = (batch, n_heads, n_query, n_key)
-    if not bias.is_floating_point():
-        raise AttentionError(
-            f"bias: found {bias.dtype}, expected floating point added to the scores; a mask goes to mask=keep(…)"
-        )
-    if bias.dim() != 4 or any(found not in (1, wanted) for found, wanted in zip(bias.shape, expected, strict=True)):
-        raise AttentionError(f"bias: found shape {tuple(bias.shape)}, expected {expected}, where any axis may be 1")
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor, softcap: float | None) -> None:

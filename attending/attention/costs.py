@@ -1,11 +1,11 @@
 """What a mechanism costs, as arithmetic: no tensor is made and nothing is timed.
 
 FLOPs are those of the matrix products, as `torch.utils.flop_counter` counts them on the reference path: full square scores, no
-skipping. What a core leaves out for causality is in `executed_flops`.
+skipping. `causal_flops` counts only the pairs that a causal mask lets be seen.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from attending.attention.errors import AttentionError
@@ -13,6 +13,8 @@ from attending.attention.errors import AttentionError
 Phase = Literal["prefill", "decode", "train"]
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 """Bytes of one number."""
+SMALLEST = 16
+"""Slots of a growing memory once it holds anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,18 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CacheCost:
+    """Bytes of a cache that holds all tokens. `scales` are those of int8, `tables` what says who is in which cluster."""
+
+    per_token: int
+    used: int
+    allocated: int
+    scales: int = 0
+    scales_allocated: int = 0
+    tables: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cost:
     """One attention layer over `length` tokens of `batch` samples. In decode: one more token, `length` keys with it."""
 
@@ -33,31 +47,28 @@ class Cost:
     dtype: str
     parameters: int
     flops: int
-    executed_flops: int
+    causal_flops: int
     parameter_bytes: int
     activation_bytes: int
-    cache_bytes_per_token: int
-    cache_bytes: int
-    cache_bytes_allocated: int
-    cache_extra_bytes: Mapping[str, int] = field(default_factory=dict)
+    cache: "CacheCost"
 
     @property
     def bytes_moved(self) -> int:
         """Least traffic: parameters once, activations once, and in decode the cache once."""
-        cache = self.cache_bytes if self.phase == "decode" else 0
+        cache = self.cache.used + self.cache.scales if self.phase == "decode" else 0
         return self.parameter_bytes + self.activation_bytes + cache
 
     @property
     def intensity(self) -> float:
         """FLOP per byte moved."""
-        return self.executed_flops / self.bytes_moved
+        return self.causal_flops / self.bytes_moved
 
     def floor(self, limits: Limits) -> float:
         """Seconds below which no implementation can come on such a machine."""
         if self.dtype not in limits.flops_per_s:
             known = ", ".join(sorted(limits.flops_per_s))
             raise AttentionError(f"limits: no rate for {self.dtype}; measured are {known}")
-        return max(self.executed_flops / limits.flops_per_s[self.dtype], self.bytes_moved / limits.bytes_per_s)
+        return max(self.causal_flops / limits.flops_per_s[self.dtype], self.bytes_moved / limits.bytes_per_s)
 
 
 def bytes_of(dtype: str) -> int:
@@ -65,3 +76,23 @@ def bytes_of(dtype: str) -> int:
     if dtype not in BYTES:
         raise AttentionError(f"cost: unknown number type {dtype!r}; known are {', '.join(BYTES)}")
     return BYTES[dtype]
+
+
+def cache_cost(widths: Mapping[str, tuple[int, int]], *, length: int, batch: int, dtype: str) -> CacheCost:
+    """Bytes of a growing memory with these (heads, dim) by name, after `length` tokens."""
+    vectors = sum(heads for heads, _ in widths.values())
+    per_token = sum(heads * dim for heads, dim in widths.values()) * bytes_of(dtype)
+    scale = vectors * BYTES["float32"] if dtype == "int8" else 0
+    slots = capacity_for(length)
+    return CacheCost(
+        per_token=per_token,
+        used=batch * length * per_token,
+        allocated=batch * slots * per_token,
+        scales=batch * length * scale,
+        scales_allocated=batch * slots * scale,
+    )
+
+
+def capacity_for(length: int) -> int:
+    """Slots of a growing memory after `length` tokens, however they came."""
+    return 0 if length == 0 else max(SMALLEST, 1 << (length - 1).bit_length())

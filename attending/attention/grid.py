@@ -56,13 +56,15 @@ class Grid:
         count = None if self.query_count is None else self.query_count[:, rows]
         return replace(self, query=query, query_count=count)
 
-    def samples(self, start: int, stop: int) -> "Grid":
-        """The grid of samples `start` to `stop` of the batch."""
+    def samples(self, chosen: slice) -> "Grid":
+        """The grid of the chosen samples of the batch."""
 
         def of(places: Places) -> Places:
-            return places if isinstance(places, range) or places.shape[0] == 1 else places[start:stop]
+            return places if isinstance(places, range) or places.shape[0] == 1 else places[chosen]
 
-        counts = [None if c is None or c.shape[0] == 1 else c[start:stop] for c in (self.query_count, self.key_count)]
+        counts = [
+            count if count is None or count.shape[0] == 1 else count[chosen] for count in (self.query_count, self.key_count)
+        ]
         return replace(self, query=of(self.query), key=of(self.key), query_count=counts[0], key_count=counts[1])
 
     @property

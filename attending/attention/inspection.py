@@ -1,15 +1,18 @@
 """Looking at attention: exact weights of chosen rows, without the square matrix, the same whichever core ran."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from attending.attention.eager import masked_scores
 from attending.attention.errors import AttentionError
 from attending.attention.scoring import Scoring
+
+_WEIGHTS_AT_ONCE = 1 << 20
 
 
 def weights_by(
@@ -17,14 +20,81 @@ def weights_by(
     k: Float[Tensor, "batch kv_head key dim"],
     scoring: Scoring,
     *,
+    sink: Float[Tensor, " head"] | None = None,
     rows: Sequence[int] | None = None,
 ) -> Float[Tensor, "batch head row key"]:
-    """Weights of the chosen queries (None: all), in the order given."""
+    """Weights of the chosen queries (None: all), in the order given. With a sink, rows sum to 1 less what the sink takes."""
     if rows is not None:
         q, scoring = _picked(q, scoring, rows)
     scores, alive = masked_scores(q, k, scoring)
-    weights = scores.softmax(dim=-1).view(*q.shape[:3], k.shape[2])
+    scores = scores.view(*q.shape[:3], k.shape[2])
+    if sink is None:
+        weights = scores.softmax(dim=-1)
+    else:
+        logit = sink.to(scores.dtype)[None, :, None, None].expand(*scores.shape[:3], 1)
+        weights = torch.cat([scores, logit], dim=-1).softmax(dim=-1)[..., :-1]
     return weights if alive is None else torch.where(alive, weights, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What is to be known of the weights, row by row, without their square."""
+
+    entropy: Float[Tensor, "batch head query"]
+    """−Σ w ln w over the keys, in nats; 0 where nothing is seen."""
+    top_weights: Float[Tensor, "batch head query top"]
+    top_keys: Int[Tensor, "batch head query top"]
+    head_distance: Float[Tensor, "batch head head"]
+    """Mean over rows of the Jensen–Shannon distance between two heads' weights, in [0, 1] (square root, base 2)."""
+    mean_reach: Float[Tensor, "batch head query"]
+    """Mean distance in tokens between the query and what it looks at."""
+
+
+def summarise(
+    q: Float[Tensor, "batch head query dim"],
+    k: Float[Tensor, "batch kv_head key dim"],
+    scoring: Scoring,
+    *,
+    sink: Float[Tensor, " head"] | None = None,
+    top: int = 5,
+) -> Summary:
+    """Entropy, largest weights, reach and the distance between heads, from one pass over the rows a few at a time."""
+    n_query, n_key = q.shape[2], k.shape[2]
+    at_once = max(1, _WEIGHTS_AT_ONCE // max(1, q.shape[0] * q.shape[1] * n_key))
+    entropy, weight, key, reach = [], [], [], []
+    distance = q.new_zeros(q.shape[0], q.shape[1], q.shape[1])
+    for start in range(0, n_query, at_once):
+        stop = min(start + at_once, n_query)
+        block = scoring.rows(start, stop)
+        weights = weights_by(q[:, :, start:stop], k, block, sink=sink)
+        entropy.append(_entropy(weights))
+        largest = weights.topk(min(top, n_key), dim=-1)
+        weight.append(largest.values)
+        key.append(largest.indices)
+        reach.append((weights * block.grid.distance().abs()[:, None]).sum(dim=-1))
+        distance += _head_distance(weights)
+    return Summary(
+        entropy=torch.cat(entropy, dim=2),
+        top_weights=torch.cat(weight, dim=2),
+        top_keys=torch.cat(key, dim=2),
+        head_distance=distance / max(n_query, 1),
+        mean_reach=torch.cat(reach, dim=2),
+    )
+
+
+def _entropy(weights: Tensor) -> Tensor:
+    return torch.special.entr(weights).sum(dim=-1)
+
+
+def _head_distance(weights: Float[Tensor, "batch head row key"]) -> Float[Tensor, "batch head head"]:
+    """Jensen–Shannon distance of each pair of heads, summed over rows."""
+    own = _entropy(weights)
+    columns = []
+    for head in range(weights.shape[1]):
+        other = weights[:, head : head + 1]
+        divergence = _entropy((weights + other) / 2) - (own + own[:, head : head + 1]) / 2
+        columns.append((divergence.clamp(min=0.0) / math.log(2)).sqrt().sum(dim=-1))
+    return torch.stack(columns, dim=-1)
 
 
 def _picked(q: Tensor, scoring: Scoring, rows: Sequence[int]) -> tuple[Tensor, Scoring]:
@@ -32,7 +102,4 @@ def _picked(q: Tensor, scoring: Scoring, rows: Sequence[int]) -> tuple[Tensor, S
     if any(not -n_query <= row < n_query for row in rows):
         raise AttentionError(f"rows: found {list(rows)}, expected indices of the {n_query} queries")
     index = torch.as_tensor(rows, dtype=torch.long, device=q.device) % n_query
-    bias = scoring.bias
-    if isinstance(bias, Tensor) and bias.shape[2] > 1:
-        bias = bias[:, :, index]
-    return q[:, :, index], replace(scoring, grid=scoring.grid.pick_rows(index), bias=bias)
+    return q[:, :, index], scoring.pick_rows(index)

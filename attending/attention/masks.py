@@ -97,15 +97,19 @@ def drop(pairs: Bool[Tensor, "*batch_head query key"]) -> Mask:
     return keep(~_boolean(pairs, "drop"))
 
 
+def present(mask: Mask, grid: Grid) -> Bool[Tensor, "batch_or_one key"] | None:
+    """Keys that padding and keep_keys say exist; None: all."""
+    kept = None
+    for rule in mask.rules:
+        if isinstance(rule, KeyRule):
+            kept = rule.keys(grid) if kept is None else kept & rule.keys(grid)
+    return kept
+
+
 def there(mask: Mask, grid: Grid) -> Bool[Tensor, "batch_or_one key"] | None:
     """Keys that at least one query of the grid may see; None when no key is hidden from all."""
-    key_rules = [rule for rule in mask.rules if isinstance(rule, KeyRule)]
-    others = [rule for rule in mask.rules if not isinstance(rule, KeyRule)]
-    if not others or (grid.is_square and all(rule.sees_itself for rule in others)):
-        kept = None
-        for rule in key_rules:
-            kept = rule.keys(grid) if kept is None else kept & rule.keys(grid)
-        return kept
+    if every_key_is_seen(mask, grid):
+        return present(mask, grid)
     kept = None
     for start in range(0, grid.n_query, _ROWS_AT_ONCE):
         seen = mask.seen(grid.rows(start, min(start + _ROWS_AT_ONCE, grid.n_query)))
@@ -114,6 +118,12 @@ def there(mask: Mask, grid: Grid) -> Bool[Tensor, "batch_or_one key"] | None:
         some = seen.any(dim=2).any(dim=1)
         kept = some if kept is None else kept | some
     return kept
+
+
+def every_key_is_seen(mask: Mask, grid: Grid) -> bool:
+    """Whether each key that exists is sure to be seen by some query."""
+    pair_rules = [rule for rule in mask.rules if not isinstance(rule, KeyRule)]
+    return not pair_rules or (grid.is_square and all(rule.sees_itself for rule in pair_rules))
 
 
 def real_keys(mask: Mask, grid: Grid) -> Bool[Tensor, "batch_or_one key"] | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from attending.attention.costs import Cost, Phase
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, aligned
-from attending.attention.masks import real_keys, there
+from attending.attention.masks import every_key_is_seen, present, real_keys, there
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias
 
@@ -32,8 +32,10 @@ class MechanismConfig(ABC):
         """A new mechanism with fresh weights."""
 
     @abstractmethod
-    def cost(self, length: int, *, batch: int = 1, dtype: str = "float32", phase: Phase = "prefill") -> Cost:
-        """Parameters, FLOPs and bytes of one layer, by arithmetic."""
+    def cost(
+        self, length: int, *, batch: int = 1, dtype: str = "float32", phase: Phase = "prefill", cache_dtype: str | None = None
+    ) -> Cost:
+        """Parameters, FLOPs and bytes of one layer, by arithmetic. `cache_dtype` None is `dtype`."""
 
 
 class Cache(ABC):
@@ -165,10 +167,13 @@ def prepare(
     batch, n_query, n_key = x.shape[0], x.shape[1], source.shape[1]
     mask.check(batch=batch, n_query=n_query, n_key=n_key)
     grid = aligned(n_query, n_key, x.device)
-    kept = there(mask, grid)
+    kept = present(mask, grid)
     if kept is not None:
         source = torch.where(kept[..., None], source, 0.0)
-        x = source if context is None else x
+    # What does not exist asks nothing either; a token that exists and is seen by nobody may still look at others.
+    x = source if context is None else x
+    if not every_key_is_seen(mask, grid) and (seen := there(mask, grid)) is not None:
+        source = torch.where(seen[..., None], source, 0.0)
     if context is None and (counts or mask.measures_distance):
         real = real_keys(mask, grid)
         if real is not None:

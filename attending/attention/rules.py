@@ -39,6 +39,11 @@ class Mask(ABC):
         return (self,)
 
     @property
+    def leaves(self) -> tuple["Mask", ...]:
+        """Every rule written down, however combined."""
+        return (self,)
+
+    @property
     def sees_itself(self) -> bool:
         """Whether in self-attention every token may be sure to see itself under this rule."""
         return False
@@ -58,8 +63,8 @@ class Mask(ABC):
         """How many keys before itself a query can see at most; None: no limit."""
         return None
 
-    def samples(self, start: int, stop: int) -> "Mask":
-        """The rule for samples `start` to `stop` of the batch."""
+    def samples(self, chosen: slice | Tensor) -> "Mask":
+        """The rule for the chosen samples of the batch, in that order."""
         return self
 
     def check(self, *, batch: int, n_query: int, n_key: int) -> None:
@@ -159,8 +164,8 @@ class Padding(KeyRule):
     def keys(self, grid: Grid) -> Bool[Tensor, "batch key"]:
         return places_tensor(grid.key, grid.device) < self.lengths.to(grid.device)[:, None]
 
-    def samples(self, start: int, stop: int) -> Mask:
-        return Padding(self.lengths[start:stop])
+    def samples(self, chosen: slice | Tensor) -> Mask:
+        return Padding(_samples(self.lengths, chosen))
 
     def check(self, *, batch: int, n_query: int, n_key: int) -> None:
         _fits("padding", self.lengths, (batch,))
@@ -175,8 +180,8 @@ class KeepKeys(KeyRule):
     def keys(self, grid: Grid) -> Bool[Tensor, "batch key"]:
         return _pick(self.kept, grid.key, "keep_keys", "keys")
 
-    def samples(self, start: int, stop: int) -> Mask:
-        return KeepKeys(_samples(self.kept, start, stop))
+    def samples(self, chosen: slice | Tensor) -> Mask:
+        return KeepKeys(_samples(self.kept, chosen))
 
     def check(self, *, batch: int, n_query: int, n_key: int) -> None:
         _fits("keep_keys", self.kept, (batch, n_key))
@@ -199,9 +204,9 @@ class Documents(Mask):
     def sees_itself(self) -> bool:
         return self.query_ids is self.key_ids
 
-    def samples(self, start: int, stop: int) -> Mask:
-        query = _samples(self.query_ids, start, stop)
-        return Documents(query, query if self.sees_itself else _samples(self.key_ids, start, stop))
+    def samples(self, chosen: slice | Tensor) -> Mask:
+        query = _samples(self.query_ids, chosen)
+        return Documents(query, query if self.sees_itself else _samples(self.key_ids, chosen))
 
     def check(self, *, batch: int, n_query: int, n_key: int) -> None:
         if not self.sees_itself:
@@ -240,8 +245,8 @@ class Keep(Mask):
                 pairs = _pick_axis(pairs, axis, places)
         return pairs
 
-    def samples(self, start: int, stop: int) -> Mask:
-        return Keep(_samples(self.pairs, start, stop))
+    def samples(self, chosen: slice | Tensor) -> Mask:
+        return Keep(_samples(self.pairs, chosen))
 
     def check(self, *, batch: int, n_query: int, n_key: int) -> None:
         _fits("keep", self.pairs, (batch, self.pairs.shape[1], n_query, n_key))
@@ -259,6 +264,10 @@ class AllOf(Mask):
             one = part.seen(grid)
             seen = one if seen is None else seen if one is None else seen & one
         return seen
+
+    @property
+    def leaves(self) -> tuple[Mask, ...]:
+        return tuple(leaf for part in self.parts for leaf in part.leaves)
 
     def span(self, grid: Grid) -> tuple[int, int]:
         spans = [part.span(grid) for part in self.parts]
@@ -286,8 +295,8 @@ class AllOf(Mask):
         limits = [part.lookback for part in self.parts if part.lookback is not None]
         return min(limits) if limits else None
 
-    def samples(self, start: int, stop: int) -> Mask:
-        return AllOf(tuple(part.samples(start, stop) for part in self.parts))
+    def samples(self, chosen: slice | Tensor) -> Mask:
+        return AllOf(tuple(part.samples(chosen) for part in self.parts))
 
     def check(self, *, batch: int, n_query: int, n_key: int) -> None:
         for part in self.parts:
@@ -308,6 +317,10 @@ class AnyOf(Mask):
                 return None
             seen = one if seen is None else seen | one
         return seen
+
+    @property
+    def leaves(self) -> tuple[Mask, ...]:
+        return tuple(leaf for part in self.parts for leaf in part.leaves)
 
     def span(self, grid: Grid) -> tuple[int, int]:
         spans = [part.span(grid) for part in self.parts]
@@ -331,8 +344,8 @@ class AnyOf(Mask):
         known = [limit for limit in limits if limit is not None]
         return max(known) if len(known) == len(limits) else None
 
-    def samples(self, start: int, stop: int) -> Mask:
-        return AnyOf(tuple(part.samples(start, stop) for part in self.parts))
+    def samples(self, chosen: slice | Tensor) -> Mask:
+        return AnyOf(tuple(part.samples(chosen) for part in self.parts))
 
     def check(self, *, batch: int, n_query: int, n_key: int) -> None:
         for part in self.parts:
@@ -358,8 +371,8 @@ def _clip(grid: Grid, before: int | None, after: int | None) -> tuple[int, int]:
     return start, min(max(stop, start), n_key)
 
 
-def _samples(tensor: Tensor, start: int, stop: int) -> Tensor:
-    return tensor if tensor.shape[0] == 1 else tensor[start:stop]
+def _samples(tensor: Tensor, chosen: slice | Tensor) -> Tensor:
+    return tensor if tensor.shape[0] == 1 else tensor[chosen]
 
 
 def _check_reach(places: Places, available: int, name: str, what: str) -> None:

@@ -1,4 +1,4 @@
-"""How scores become weights: the mask, the bias, the scale and the soft-cap of one attention call, lowered block by block.
+"""How scores become weights: the mask, the biases, the scale and the soft-cap of one attention call, lowered block by block.
 
 Every core takes the same `Scoring`, so a rule means the same on each of them.
 """
@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid
 from attending.attention.rules import Mask
 
@@ -20,7 +21,7 @@ ScoreBias: TypeAlias = Tensor | Callable[[Grid], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """weights = softmax(softcap(q · k × scale) + bias) over the keys that the mask lets a query see.
+    """weights = softmax(softcap(q · k × scale) + biases) over the keys that the mask lets a query see.
 
     A bias of −inf hides, too. `dropout` is the share of weights dropped; mechanisms pass 0 in eval.
     """
@@ -28,60 +29,62 @@ class Scoring:
     mask: Mask
     grid: Grid
     scale: float
-    bias: ScoreBias | None = None
+    biases: tuple[ScoreBias, ...] = ()
     softcap: float | None = None
     dropout: float = 0.0
 
     def rows(self, start: int, stop: int) -> "Scoring":
         """The same rules for queries `start` to `stop`."""
-        bias = self.bias
-        if isinstance(bias, Tensor) and bias.shape[2] > 1:
-            bias = bias[:, :, start:stop]
-        return replace(self, grid=self.grid.rows(start, stop), bias=bias)
+        if start == 0 and stop == self.grid.n_query:
+            return self
+        return replace(self, grid=self.grid.rows(start, stop), biases=self._cut(2, slice(start, stop)))
 
     def columns(self, start: int, stop: int) -> "Scoring":
         """The same rules for keys `start` to `stop`."""
         if start == 0 and stop == self.grid.n_key:
             return self
-        bias = self.bias
-        if isinstance(bias, Tensor) and bias.shape[3] > 1:
-            bias = bias[..., start:stop]
-        return replace(self, grid=self.grid.columns(start, stop), bias=bias)
+        return replace(self, grid=self.grid.columns(start, stop), biases=self._cut(3, slice(start, stop)))
 
-    def samples(self, start: int, stop: int) -> "Scoring":
-        """The same rules for samples `start` to `stop` of the batch."""
-        bias = self.bias
-        if isinstance(bias, Tensor) and bias.shape[0] > 1:
-            bias = bias[start:stop]
-        return replace(self, grid=self.grid.samples(start, stop), mask=self.mask.samples(start, stop), bias=bias)
+    def samples(self, chosen: slice) -> "Scoring":
+        """The same rules for the chosen samples of the batch."""
+        return replace(self, grid=self.grid.samples(chosen), mask=self.mask.samples(chosen), biases=self._cut(0, chosen))
+
+    def pick_rows(self, rows: Int[Tensor, " row"]) -> "Scoring":
+        """The same rules for the chosen queries, in the order given."""
+        return replace(self, grid=self.grid.pick_rows(rows), biases=self._cut(2, rows))
 
     @property
     def learns_bias(self) -> bool:
-        """Whether gradients must reach the bias."""
-        if isinstance(self.bias, Tensor):
-            return self.bias.requires_grad
-        return self.bias is not None and getattr(self.bias, "is_learned", False)
+        """Whether gradients must reach a bias."""
+        return torch.is_grad_enabled() and any(
+            bias.requires_grad if isinstance(bias, Tensor) else getattr(bias, "is_learned", False) for bias in self.biases
+        )
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether there is nothing to hide and nothing to add."""
+        return not self.mask.rules and not self.biases
 
     @property
     def rows_see_something(self) -> bool:
         """Whether every row is sure to see at least one key."""
-        if isinstance(self.bias, Tensor):
+        if any(isinstance(bias, Tensor) for bias in self.biases):
             return False
-        rules = self.mask.rules
-        return (not rules and self.grid.n_key > 0) or (self.grid.is_square and self.mask.sees_itself)
+        return (not self.mask.rules and self.grid.n_key > 0) or (self.grid.is_square and self.mask.sees_itself)
 
     def additive(self, dtype: torch.dtype) -> tuple[Float[Tensor, "..."] | None, Bool[Tensor, "..."] | None]:
         """What is added to the scores (−inf: hidden), and which rows see anything (None: all do).
 
-        Rows that see nothing get 0 everywhere, so that their softmax is finite; the core must set their output to 0.
+        Both broadcast to [batch, head, query, key]. Rows that see nothing get 0 everywhere, so that their softmax is finite;
+        the core must set their output to 0.
         """
         seen = self.mask.seen(self.grid)
         added = None
         if seen is not None:
             added = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
-        if self.bias is not None:
-            bias = self.bias if isinstance(self.bias, Tensor) else self.bias(self.grid)
-            added = bias.to(dtype) if added is None else added + bias.to(dtype)
+        for bias in self.biases:
+            one = (bias if isinstance(bias, Tensor) else bias(self.grid)).to(dtype)
+            added = one if added is None else added + one
         if added is None or self.rows_see_something:
             return added, None
         alive = (added > -torch.inf).any(dim=-1, keepdim=True)
@@ -89,5 +92,31 @@ class Scoring:
 
     def alive(self) -> Bool[Tensor, "batch_or_one query 1"] | None:
         """Which queries see anything in any head; None: all do."""
-        alive = self.additive(torch.float32)[1]
-        return None if alive is None else alive.any(dim=1)
+        if self.rows_see_something:
+            return None
+        blocks = [self.rows(start, min(start + 1024, self.grid.n_query)) for start in range(0, self.grid.n_query, 1024)]
+        alive = [block.additive(torch.float32)[1] for block in blocks]
+        known = [
+            rows.any(dim=1).expand(-1, block.grid.n_query, -1)
+            for rows, block in zip(alive, blocks, strict=True)
+            if rows is not None
+        ]
+        return torch.cat(known, dim=1) if known and len(known) == len(blocks) else None
+
+    def _cut(self, axis: int, index: slice | Tensor) -> tuple[ScoreBias, ...]:
+        """The biases with one axis of their tensors cut; axes of one stay."""
+        chosen = (slice(None),) * axis + (index,)
+        return tuple(bias[chosen] if isinstance(bias, Tensor) and bias.shape[axis] > 1 else bias for bias in self.biases)
+
+
+def check_bias(bias: ScoreBias | None, *, batch: int, n_heads: int, n_query: int, n_key: int) -> tuple[ScoreBias, ...]:
+    """The bias as a tuple of none or one; raises where a tensor is not [batch, head, query, key] or axes of one."""
+    if bias is None:
+        return ()
+    expected = (batch, n_heads, n_query, n_key)
+    if isinstance(bias, Tensor):
+        if not bias.is_floating_point():
+            raise AttentionError(f"bias: found {bias.dtype}, expected numbers added to the scores; a mask goes to mask=keep(…)")
+        if bias.dim() != 4 or any(found not in (1, wanted) for found, wanted in zip(bias.shape, expected, strict=True)):
+            raise AttentionError(f"bias: found shape {tuple(bias.shape)}, expected {expected}, where any axis may be 1")
+    return (bias,)

@@ -1,0 +1,188 @@
+"""The cache-blocked core: a few rows at a time against the keys they can see, scores kept in a buffer that fits the cache.
+
+Never holds the square of scores, skips keys that the rules put out of reach (causal, window), and in bfloat16 on a CPU outruns
+the fused kernel. In training it computes the scores again in the backward pass. Cannot drop weights or learn a bias.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from attending.attention.scoring import Scoring
+
+BUFFER_BYTES = 4 << 20
+"""Scores held at once; of the order of a core's share of the last-level cache."""
+_FEWEST_ROWS = 32
+_ROWS_THAT_SKIP = 128
+
+
+def blocked_attend(
+    q: Float[Tensor, "batch head query dim"],
+    k: Float[Tensor, "batch kv_head key dim"],
+    v: Float[Tensor, "batch kv_head key value"],
+    scoring: Scoring,
+) -> tuple[Float[Tensor, "batch head query value"], Float[Tensor, "batch head query"]]:
+    """The weighted mean of the values, and the log of the sum of exponentials of the scores (−inf: nothing seen)."""
+    output, lse = _BlockedAttention.apply(q, k, v, scoring, True)
+    return output, lse
+
+
+def blocked_output(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Float[Tensor, "batch head query value"]:
+    """The weighted mean of the values alone."""
+    return _BlockedAttention.apply(q, k, v, scoring, False)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    """Some KV heads of some samples, some rows, and the columns they can reach."""
+
+    samples: slice
+    kv_heads: slice
+    rows: slice
+    columns: slice
+
+
+class _BlockedAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(  # noqa: PLR0917 -- autograd passes by position
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, scoring: Scoring, wants_lse: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        output, lse = _Run(q, k, v, scoring).forward(wants_lse=wants_lse)
+        ctx.save_for_backward(q, k, v, output)
+        ctx.scoring = scoring
+        return output, lse
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_output: Tensor, d_lse: Tensor | None) -> tuple[Tensor | None, ...]:
+        q, k, v, output = ctx.saved_tensors
+        return *_Run(q, k, v, ctx.scoring).backward(output, d_output, d_lse), None, None
+
+
+class _Run:
+    """One call: views of the tensors by KV head, with the query heads that share one folded into its rows."""
+
+    def __init__(self, q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> None:
+        self.batch, self.n_heads, self.n_query, self.dim = q.shape
+        self.n_kv_heads, self.n_key, self.value_dim = k.shape[1], k.shape[2], v.shape[3]
+        self.folds = self.n_heads // self.n_kv_heads
+        self.q = (q * scoring.scale).unflatten(1, (self.n_kv_heads, self.folds))
+        self.k, self.v = k.contiguous(), v.contiguous()
+        self.scoring = scoring
+        self.rows_at_once = self._rows_at_once(BUFFER_BYTES // q.element_size())
+        self.room = max(BUFFER_BYTES // q.element_size(), self.folds * self.rows_at_once * self.n_key)
+
+    def blocks(self) -> Iterator[tuple[_Block, Scoring]]:
+        """Blocks in order of samples, heads and rows, each with the rules cut to it."""
+        for row in range(0, self.n_query, self.rows_at_once):
+            rows = slice(row, min(row + self.rows_at_once, self.n_query))
+            of_rows = self.scoring.rows(rows.start, rows.stop)
+            start, stop = of_rows.mask.span(of_rows.grid)
+            of_block = of_rows.columns(start, stop)
+            area = max(self.folds * (rows.stop - rows.start) * (stop - start), 1)
+            groups = max(self.room // area, 1)
+            n_samples, n_heads = max(groups // self.n_kv_heads, 1), min(groups, self.n_kv_heads)
+            for sample in range(0, self.batch, n_samples):
+                samples = slice(sample, min(sample + n_samples, self.batch))
+                of_samples = of_block if n_samples >= self.batch else of_block.samples(samples)
+                for head in range(0, self.n_kv_heads, n_heads):
+                    heads = slice(head, min(head + n_heads, self.n_kv_heads))
+                    yield _Block(samples=samples, kv_heads=heads, rows=rows, columns=slice(start, stop)), of_samples
+
+    def forward(self, *, wants_lse: bool) -> tuple[Tensor, Tensor | None]:
+        output = self.q.new_zeros(self.batch, self.n_kv_heads, self.folds, self.n_query, self.value_dim)
+        lse = self.q.new_full(output.shape[:-1], -torch.inf) if wants_lse else None
+        buffer = self.q.new_empty(self.room)
+        for block, scoring in self.blocks():
+            if block.columns.start == block.columns.stop:
+                continue
+            scores, alive, _ = self.scores(block, scoring, buffer)
+            sums = scores.logsumexp(dim=-1) if wants_lse else None
+            torch.softmax(scores, dim=-1, out=scores)
+            part = torch.bmm(scores, self.v[block.samples, block.kv_heads, block.columns].flatten(0, 1))
+            place = (block.samples, block.kv_heads, slice(None), block.rows)
+            shape = output[place].shape
+            output[place] = part.view(shape) if alive is None else torch.where(self._five(alive, block), part.view(shape), 0.0)
+            if lse is not None and sums is not None:
+                sums = sums.view(shape[:-1])
+                lse[place] = sums if alive is None else torch.where(self._five(alive, block)[..., 0], sums, -torch.inf)
+        return output.flatten(1, 2), None if lse is None else lse.flatten(1, 2)
+
+    def backward(self, output: Tensor, d_output: Tensor, d_lse: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        shape = (self.batch, self.n_kv_heads, self.folds, self.n_query)
+        d_heads = d_output.reshape(*shape, self.value_dim)
+        delta = (output.view(*shape, self.value_dim) * d_heads).sum(dim=-1, keepdim=True)
+        if d_lse is not None:
+            delta = delta - d_lse.reshape(*shape, 1)
+        d_q, d_k, d_v = torch.zeros_like(self.q), torch.zeros_like(self.k), torch.zeros_like(self.v)
+        buffer, second = self.q.new_empty(self.room), self.q.new_empty(self.room)
+        for block, scoring in self.blocks():
+            if block.columns.start == block.columns.stop:
+                continue
+            weights, alive, slope = self.scores(block, scoring, buffer)
+            torch.softmax(weights, dim=-1, out=weights)
+            rows = (block.samples, block.kv_heads, slice(None), block.rows)
+            columns = (block.samples, block.kv_heads, block.columns)
+            if alive is not None:
+                weights.view(*d_heads[rows].shape[:4], -1).mul_(self._five(alive, block))
+            d_rows = d_heads[rows].reshape(weights.shape[0], weights.shape[1], -1)
+            d_v[columns] += torch.bmm(weights.mT, d_rows).view(d_v[columns].shape)
+            d_scores = self._view(second, weights.shape)
+            torch.bmm(d_rows, self.v[columns].flatten(0, 1).mT, out=d_scores)
+            d_scores.sub_(delta[rows].reshape(weights.shape[0], weights.shape[1], 1)).mul_(weights)
+            if slope is not None:
+                d_scores.mul_(slope)
+            d_q[rows] = torch.bmm(d_scores, self.k[columns].flatten(0, 1)).view(d_q[rows].shape)
+            folded = self.q[rows].reshape(weights.shape[0], weights.shape[1], -1)
+            d_k[columns] += torch.bmm(d_scores.mT, folded).view(d_k[columns].shape)
+        return d_q.mul_(self.scoring.scale).flatten(1, 2), d_k, d_v
+
+    def scores(self, block: _Block, scoring: Scoring, buffer: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Scores of a block in the buffer as [group, rows, key], which rows see anything, and the slope of the soft-cap."""
+        queries = self.q[block.samples, block.kv_heads, :, block.rows]
+        folded = queries.reshape(-1, self.folds * queries.shape[3], self.dim)
+        keys = self.k[block.samples, block.kv_heads, block.columns].flatten(0, 1).mT
+        scores = self._view(buffer, torch.Size([folded.shape[0], folded.shape[1], keys.shape[2]]))
+        added, alive = scoring.additive(scores.dtype)
+        rides = added is not None and scoring.softcap is None and added.shape[1] == 1 and 1 in (self.folds, added.shape[2])
+        if added is not None and rides:
+            # One pass over the scores less than adding afterwards.
+            torch.baddbmm(self._by_group(added, queries.shape[:2]), folded, keys, out=scores)
+            return scores, alive, None
+        torch.bmm(folded, keys, out=scores)
+        slope = None
+        if scoring.softcap is not None:
+            scores.div_(scoring.softcap).tanh_()
+            slope = 1.0 - scores.square()
+            scores.mul_(scoring.softcap)
+        if added is not None:
+            # [batch, kv head, fold, row, key]
+            scores.view(*queries.shape[:4], -1).add_(self._five(added, block))
+        return scores, alive, slope
+
+    def _by_group(self, added: Tensor, groups: torch.Size) -> Tensor:
+        """[batch or 1, 1, row, key] of a rule as [group or 1, row, key]."""
+        if added.shape[0] == 1:
+            return added[0]
+        return added.expand(*groups, -1, -1).flatten(0, 1)
+
+    def _five(self, added: Tensor, block: _Block) -> Tensor:
+        """[batch, head, row, key] of a rule as [batch, kv head, fold, row, key] of a block."""
+        if added.shape[1] == 1:
+            return added[:, :, None]
+        return added.unflatten(1, (self.n_kv_heads, self.folds))[:, block.kv_heads]
+
+    def _view(self, buffer: Tensor, shape: torch.Size) -> Tensor:
+        return buffer[: shape.numel()].view(shape)
+
+    def _rows_at_once(self, room: int) -> int:
+        """Many rows make large products; few rows skip more of the keys out of reach."""
+        most = min(max(room // max(self.folds * self.n_key, 1), _FEWEST_ROWS), max(self.n_query, 1))
+        middle = self.scoring.grid.rows(self.n_query // 2, min(self.n_query // 2 + _ROWS_THAT_SKIP, self.n_query))
+        start, stop = self.scoring.mask.span(middle)
+        return min(most, _ROWS_THAT_SKIP) if 4 * (stop - start) <= 3 * self.n_key else most

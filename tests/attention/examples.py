@@ -1,0 +1,115 @@
+"""What the contract is swept over: examples of every mechanism in the catalog, and every kind of mask beside its plain meaning.
+
+A new mechanism adds one `Example` (with its reference) here and one line to `attending/attention/catalog.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attending.attention import (
+    AlibiConfig,
+    GroupedConfig,
+    LearnedConfig,
+    Mask,
+    MechanismConfig,
+    RelativeBiasConfig,
+    RotaryConfig,
+    blocks,
+    causal,
+    documents,
+    drop,
+    everything,
+    keep,
+    keep_keys,
+    padding,
+    window,
+)
+from tests.attention import references
+
+BATCH, LENGTH, CONTEXT = 3, 11, 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A configuration with its reference. `masks`: the kinds it supports (empty: all); `caches`, `cross`: whether it can."""
+
+    config: MechanismConfig
+    reference: Callable[..., tuple[Tensor, Tensor]]
+    masks: tuple[str, ...] = ()
+    caches: bool = True
+    cross: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskKind:
+    """A mask, what it says about one pair: seen(sample, query, key), and which tokens it says exist at all."""
+
+    mask: Mask
+    seen: Callable[[int, int, int], bool]
+    exists: Tensor | None = None
+
+    def dense(self, batch: int, n_query: int, n_key: int, n_heads: int) -> Tensor:
+        pairs = [[[self.seen(b, i, j) for j in range(n_key)] for i in range(n_query)] for b in range(batch)]
+        return torch.tensor(pairs)[:, None].expand(-1, n_heads, -1, -1)
+
+
+LENGTHS = torch.tensor([LENGTH, 4, 0])
+REAL = torch.arange(LENGTH) < LENGTHS[:, None]
+HOLES = torch.rand(BATCH, LENGTH, generator=torch.Generator().manual_seed(5)) > 0.4
+PAIRS = torch.rand(BATCH, LENGTH, LENGTH, generator=torch.Generator().manual_seed(6)) > 0.5
+PAIRS[0, 3] = False
+IDS = torch.tensor([[0] * 4 + [1] * 7, [0] * 11, [0, 1] * 5 + [2]])
+LAYOUT = torch.tensor([[True, False, True], [True, True, False], [False, False, True]])
+
+MASKS: dict[str, MaskKind] = {
+    "everything": MaskKind(mask=everything(), seen=lambda b, i, j: True),
+    "causal": MaskKind(mask=causal(), seen=lambda b, i, j: j <= i),
+    "padding": MaskKind(mask=padding(LENGTHS), seen=lambda b, i, j: j < int(LENGTHS[b]), exists=REAL),
+    "keep_keys": MaskKind(mask=keep_keys(HOLES), seen=lambda b, i, j: bool(HOLES[b, j]), exists=HOLES),
+    "causal & padding": MaskKind(
+        mask=causal() & padding(LENGTHS), seen=lambda b, i, j: j <= i and j < int(LENGTHS[b]), exists=REAL
+    ),
+    "window": MaskKind(mask=window(2, 1), seen=lambda b, i, j: i - 2 <= j <= i + 1),
+    "causal & window": MaskKind(mask=causal() & window(3, 0), seen=lambda b, i, j: i - 3 <= j <= i),
+    "documents": MaskKind(mask=documents(IDS), seen=lambda b, i, j: bool(IDS[b, i] == IDS[b, j])),
+    "blocks": MaskKind(mask=blocks(LAYOUT, size=4), seen=lambda b, i, j: bool(LAYOUT[i // 4, j // 4])),
+    "keep": MaskKind(mask=keep(PAIRS), seen=lambda b, i, j: bool(PAIRS[b, i, j])),
+    "causal | drop": MaskKind(mask=causal() | drop(PAIRS), seen=lambda b, i, j: j <= i or not PAIRS[b, i, j]),
+}
+
+EXAMPLES: dict[str, Example] = {
+    "mha": Example(config=GroupedConfig(dim=24, n_heads=4), reference=references.grouped),
+    "gqa": Example(config=GroupedConfig(dim=24, n_heads=4, n_kv_heads=2, bias=True), reference=references.grouped),
+    "mqa": Example(
+        config=GroupedConfig(dim=24, n_heads=4, n_kv_heads=1, head_dim=8, output_bias=True), reference=references.grouped
+    ),
+    "rotary": Example(
+        config=GroupedConfig(dim=32, n_heads=4, n_kv_heads=2, position=RotaryConfig(), qk_norm_eps=1e-6),
+        reference=references.grouped,
+    ),
+    "interleaved": Example(
+        config=GroupedConfig(dim=32, n_heads=4, position=RotaryConfig(layout="interleaved", rotary_dim=4)),
+        reference=references.grouped,
+    ),
+    "gemma": Example(
+        config=GroupedConfig(dim=24, n_heads=4, n_kv_heads=2, softcap=2.0, scale=0.7), reference=references.grouped
+    ),
+    "sinks": Example(config=GroupedConfig(dim=24, n_heads=4, n_kv_heads=2, sinks=True), reference=references.grouped),
+    "alibi": Example(
+        config=GroupedConfig(dim=24, n_heads=4, n_kv_heads=2, position=AlibiConfig()), reference=references.grouped
+    ),
+    "t5": Example(
+        config=GroupedConfig(dim=24, n_heads=4, position=RelativeBiasConfig(n_buckets=8, max_distance=10)),
+        reference=references.grouped,
+    ),
+    "learned": Example(
+        config=GroupedConfig(dim=24, n_heads=4, position=LearnedConfig(length=16)), reference=references.grouped
+    ),
+}
+
+
+def tokens(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)

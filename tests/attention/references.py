@@ -1,0 +1,66 @@
+"""One reference for each mechanism: the formula, head by head, in whatever precision the weights have. Never optimised.
+
+Each returns the output and the weights. `seen` is a plain boolean tensor [batch, head, query, key].
+"""
+
+import torch
+from torch import Tensor
+
+from attending.attention import AlibiConfig, GroupedAttention, LearnedConfig, RelativeBiasConfig, RotaryConfig
+
+
+def softmax_seen(scores: Tensor, seen: Tensor, sink: Tensor | None = None) -> Tensor:
+    """Weights over what is seen; a row that sees nothing is 0."""
+    powers = torch.where(seen, (scores - scores.masked_fill(~seen, -1e30).amax(-1, keepdim=True)).exp(), 0.0)
+    total = powers.sum(-1, keepdim=True)
+    if sink is not None:
+        total = total + (sink - scores.masked_fill(~seen, -1e30).amax(-1, keepdim=True)).exp()
+    return torch.where(total > 0, powers / torch.where(total > 0, total, 1.0), 0.0)
+
+
+def rotated(x: Tensor, config: RotaryConfig, places: Tensor) -> Tensor:
+    """Pairs as complex numbers, times e^(i·place·frequency). x: [batch, seq, dim], places: [batch, seq]."""
+    width = config.rotary_dim or x.shape[-1]
+    pairs = x[..., :width].unflatten(-1, (2, width // 2) if config.layout == "half" else (width // 2, 2))
+    first, second = pairs.unbind(-2 if config.layout == "half" else -1)
+    frequency = config.base ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angle = places.double()[..., None] * frequency
+    turned = torch.complex(first.double(), second.double()) * torch.polar(torch.ones_like(angle), angle)
+    stacked = torch.stack([turned.real, turned.imag], dim=-2 if config.layout == "half" else -1).flatten(-2)
+    return torch.cat([stacked.to(x.dtype), x[..., width:]], dim=-1)
+
+
+def rms_normed(x: Tensor, norm: torch.nn.RMSNorm) -> Tensor:
+    return x / (x.square().mean(-1, keepdim=True) + norm.eps).sqrt() * norm.weight
+
+
+def grouped(module: GroupedAttention, x: Tensor, seen: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    config, source = module.config, x if context is None else context
+    place = torch.arange(x.shape[1]).expand(x.shape[0], -1)
+    position = config.position if context is None else None
+    if isinstance(position, LearnedConfig):
+        x = source = x + module.position.table[: x.shape[1]]
+    outputs, all_weights = [], []
+    for head in range(config.n_heads):
+        own = slice(head * config.width, (head + 1) * config.width)
+        shared = head // (config.n_heads // config.kv_heads)
+        theirs = slice(shared * config.width, (shared + 1) * config.width)
+        q, k, v = x @ module.query.weight[own].T, source @ module.key.weight[theirs].T, source @ module.value.weight[theirs].T
+        if config.bias:
+            q, k, v = q + module.query.bias[own], k + module.key.bias[theirs], v + module.value.bias[theirs]
+        if config.qk_norm_eps is not None:
+            q, k = rms_normed(q, module.query_norm), rms_normed(k, module.key_norm)
+        if isinstance(position, RotaryConfig):
+            q, k = rotated(q, position, place), rotated(k, position, place)
+        scores = q @ k.mT * config.score_scale
+        if config.softcap is not None:
+            scores = config.softcap * torch.tanh(scores / config.softcap)
+        if isinstance(position, AlibiConfig):
+            far = (place[:, :, None] - place[:, None, :]).abs().to(x.dtype)
+            scores = scores - 2.0 ** (-8 * (head + 1) / config.n_heads) * far
+        if isinstance(position, RelativeBiasConfig):
+            scores = scores + module.position.table[module.position.bucket(place[:, :, None] - place[:, None, :]), head]
+        all_weights.append(softmax_seen(scores, seen[:, head], module.sink[head] if config.sinks else None))
+        outputs.append(all_weights[-1] @ v)
+    output = torch.cat(outputs, -1) @ module.output.weight.T + (module.output.bias if config.output_bias else 0.0)
+    return torch.where(seen.any(-1).any(1)[..., None], output, 0.0), torch.stack(all_weights, 1)
