@@ -46,9 +46,9 @@ def rows_of(one: Asked, values: Mapping[str, Measured], terms: Terms, outcomes: 
     )
     rows = []
     for metric in one.metrics:
-        row = replace(base, metric=metric.name, threshold=one.threshold if metric.at_threshold else None)
+        row = replace(base, metric=metric.name + one.suffix, threshold=one.threshold if metric.at_threshold else None)
         rows.append(_filled(row, one, metric, values[metric.name], terms))
-    if one.slice is None and one.threshold is None:
+    if one.is_whole and one.threshold is None:
         rows.extend(replace(base, metric=name, value=None, note=one.note) for name in AT_THRESHOLD)
     return rows
 

@@ -14,6 +14,8 @@ from attending.evaluation.threshold import Rule, row_thresholds
 
 SLICED = ("auroc", "brier", "calibration_slope", "calibration_intercept", "sensitivity", "specificity")
 """What is said of a slice."""
+BEFORE = ("calibration_slope", "calibration_intercept")
+"""What is said of the probabilities before calibration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,13 @@ class Asked:
     slice_value: str | None = None
     threshold: float | None = None
     note: str = ""
+    suffix: str = ""
+    """Appended to metric names: "_raw" asks about the probabilities before calibration."""
+
+    @property
+    def is_whole(self) -> bool:
+        """About all rows of a finding as they are, not about a slice or what was before calibration."""
+        return self.slice is None and not self.suffix
 
 
 def ask(
@@ -78,6 +87,15 @@ def ask(
             target_prevalence = terms.target_prevalence.get(finding)
             whole = question(outcomes, finding, numbering=numbering, threshold=threshold, target_prevalence=target_prevalence)
             asked.append(Asked(model=model, finding=finding, question=whole, metrics=usable, threshold=typical, note=note))
+            if outcomes.raw is not None:
+                before = question(
+                    replace(outcomes, probability=outcomes.raw),
+                    finding,
+                    numbering=numbering,
+                    target_prevalence=target_prevalence,
+                )
+                told = tuple(METRICS[name] for name in BEFORE if name in names)
+                asked.append(Asked(model=model, finding=finding, question=before, metrics=told, suffix="_raw"))
             if model != primary:
                 continue
             for stratum in outcomes.strata if slices is None else slices:

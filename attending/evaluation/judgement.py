@@ -15,6 +15,7 @@ from attending.evaluation.estimation import Numbering, measure
 from attending.evaluation.inquiry import Terms, ask
 from attending.evaluation.outcomes import Outcomes
 from attending.evaluation.result import EvaluationError, Result
+from attending.evaluation.sets import set_rows
 
 
 def judge(
@@ -62,8 +63,9 @@ def judge(
     rows: list[Result] = []
     for one, values in zip(asked, measured, strict=True):
         rows.extend(rows_of(one, values, terms, models[one.model]))
-    whole = {(a.model, a.finding): (a, m) for a, m in zip(asked, measured, strict=True) if a.slice is None}
+    whole = {(a.model, a.finding): (a, m) for a, m in zip(asked, measured, strict=True) if a.is_whole}
     rows.extend(macro_rows(whole, models, terms))
+    rows.extend(row for model, outcomes in models.items() for row in set_rows(outcomes, model, terms))
     rows.extend(difference_rows(whole, models, primary, terms))
     return tuple(rows)
 
