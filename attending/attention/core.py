@@ -105,7 +105,7 @@ def mixed_by(
         return with_sink(attended_by(q, k, v, scoring), sink).output
     core = choose(q, k, scoring, wants_lse=False).core
     if core == "sdpa":
-        return _sdpa(q, k, v, scoring)
+        return fused_output(q, k, v, scoring)
     return blocked_output(q, k, v, scoring) if core == "blocked" else eager_output(q, k, v, scoring)
 
 
@@ -171,10 +171,10 @@ def _why_not_sdpa(q: Tensor, scoring: Scoring, *, wants_lse: bool) -> str:
 
 
 def _is_plainly_causal(scoring: Scoring) -> bool:
-    return not scoring.biases and scoring.grid.is_square and scoring.mask.rules == (Causal(),)
+    return len(scoring.biases) == 0 and scoring.grid.is_square and scoring.mask.rules == (Causal(),)
 
 
-def _sdpa(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
+def fused_output(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
     """PyTorch's fused attention."""
     is_causal = _is_plainly_causal(scoring)
     added, alive = (None, None) if is_causal else scoring.additive(q.dtype)

@@ -63,14 +63,14 @@ class Scoring:
     @property
     def sees_all(self) -> bool:
         """Whether there is nothing to hide and nothing to add."""
-        return not self.mask.rules and not self.biases
+        return len(self.mask.rules) == 0 and len(self.biases) == 0
 
     @property
     def rows_see_something(self) -> bool:
         """Whether every row is sure to see at least one key."""
         if any(isinstance(bias, Tensor) for bias in self.biases):
             return False
-        return (not self.mask.rules and self.grid.n_key > 0) or (self.grid.is_square and self.mask.sees_itself)
+        return (len(self.mask.rules) == 0 and self.grid.n_key > 0) or (self.grid.is_square and self.mask.sees_itself)
 
     def additive(self, dtype: torch.dtype) -> tuple[Float[Tensor, "..."] | None, Bool[Tensor, "..."] | None]:
         """What is added to the scores (−inf: hidden), and which rows see anything (None: all do).

@@ -11,10 +11,11 @@ from attending.attention import AlibiConfig, GroupedAttention, LearnedConfig, Re
 
 def softmax_seen(scores: Tensor, seen: Tensor, sink: Tensor | None = None) -> Tensor:
     """Weights over what is seen; a row that sees nothing is 0."""
-    powers = torch.where(seen, (scores - scores.masked_fill(~seen, -1e30).amax(-1, keepdim=True)).exp(), 0.0)
+    peak = scores.detach().masked_fill(~seen, -1e30).amax(-1, keepdim=True)
+    powers = (scores - peak).masked_fill(~seen, -torch.inf).exp()
     total = powers.sum(-1, keepdim=True)
     if sink is not None:
-        total = total + (sink - scores.masked_fill(~seen, -1e30).amax(-1, keepdim=True)).exp()
+        total = total + (sink - peak).exp()
     return torch.where(total > 0, powers / torch.where(total > 0, total, 1.0), 0.0)
 
 
