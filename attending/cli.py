@@ -1,1 +1,214 @@
-"""The command line: one function per command."""
+"""The command line: one function per command. Parses, calls, prints; what it prints is counts and estimates, never a patient.
+
+Heavy imports stand inside the commands, so that `attending --help` answers at once. A `ValueError` or `OSError` is for the
+person at the keyboard: one sentence, exit code 2.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+NOTICE = "Research software, not a medical device; not for decisions about patients."
+
+app = typer.Typer(
+    name="attending",
+    help=f"From a table of patients to an evidence report, on attention that you choose. {NOTICE}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+TableArgument = Annotated[Path, typer.Argument(help="CSV or Parquet file, one row per visit.", metavar="TABLE")]
+ModelArgument = Annotated[Path, typer.Argument(help="The folder `model` of a run, or the run's own folder.", metavar="MODEL")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write into.", metavar="DIR")]
+TargetOption = Annotated[str | None, typer.Option("--target", help="Column(s) to predict, several as a,b,c.")]
+PositiveOption = Annotated[
+    str | None, typer.Option("--positive", help="Value that counts as having the finding (default: the rarer).")
+]
+SchemaOption = Annotated[Path | None, typer.Option("--schema", help="Schema file (`attending schema`); wins over inference.")]
+IgnoreOption = Annotated[str, typer.Option("--ignore", help="Columns to leave out, as a,b,c.")]
+OnlyOption = Annotated[str, typer.Option("--only", help="The only columns to use as inputs, as a,b,c.")]
+WhereOption = Annotated[str | None, typer.Option("--where", help="Rows to keep: an SQL expression as polars reads it.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Everything random follows from it.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Undeclared units, times and unreadable values are errors.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", help="Processor threads (0: all).")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """`a,b,c` as names."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+@app.command()
+def run(
+    table: TableArgument,
+    out: OutOption,
+    target: TargetOption = None,
+    positive: PositiveOption = None,
+    schema: SchemaOption = None,
+    ignore: IgnoreOption = "",
+    only: OnlyOption = "",
+    where: WhereOption = None,
+    protocol: Annotated[str, typer.Option(help="auto, split, cv or site.")] = "auto",
+    folds: Annotated[int, typer.Option(help="Outer folds of cross-validation.")] = 5,
+    repeats: Annotated[int, typer.Option(help="Times that cross-validation is repeated.")] = 5,
+    seeds: Annotated[int, typer.Option(help="Networks that differ by seed and are averaged (0: the recipe's number).")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="One exploratory split: a first look, no evidence.")] = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+    strict: StrictOption = False,
+) -> None:
+    """Train, calibrate and judge a multi-modal model against honest baselines, and write the evidence report.
+
+    Example: attending run patients.csv --target diagnosis --out out/diagnosis
+    """
+    from attending.commands.running import run_table
+
+    run_table(
+        table,
+        out=out,
+        targets=listed(target or ""),
+        positive=positive,
+        schema_file=schema,
+        ignore=listed(ignore),
+        only=listed(only),
+        where=where,
+        protocol="quick" if quick else protocol,
+        folds=folds,
+        repeats=repeats,
+        members=seeds or None,
+        seed=seed,
+        device=device,
+        threads=threads,
+        is_strict=strict,
+    )
+
+
+@app.command("schema")
+def schema_(
+    table: TableArgument,
+    target: TargetOption = None,
+    positive: PositiveOption = None,
+    ignore: IgnoreOption = "",
+    only: OnlyOption = "",
+    out: Annotated[Path | None, typer.Option("--out", help="File to write (default: TABLE with .schema.toml).")] = None,
+) -> None:
+    """Write what each column is taken for into a file that you edit and give to `attending run --schema`.
+
+    Example: attending schema patients.csv --target diagnosis
+    """
+    from attending.commands.declaring import write_schema_of
+
+    write_schema_of(table, targets=listed(target or ""), positive=positive, ignore=listed(ignore), only=listed(only), out=out)
+
+
+@app.command()
+def plan(
+    table: TableArgument,
+    target: TargetOption = None,
+    positive: PositiveOption = None,
+    schema: SchemaOption = None,
+    where: WhereOption = None,
+    folds: Annotated[int, typer.Option(help="Outer folds of cross-validation.")] = 5,
+    repeats: Annotated[int, typer.Option(help="Times that cross-validation is repeated.")] = 5,
+    seed: SeedOption = 0,
+) -> None:
+    """Before training: how wide the intervals will be, what difference could be shown, and what will be too small to say.
+
+    Example: attending plan patients.csv --target diagnosis
+    """
+    from attending.commands.declaring import plan_table
+
+    plan_table(
+        table,
+        targets=listed(target or ""),
+        positive=positive,
+        schema_file=schema,
+        where=where,
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+    )
+
+
+@app.command()
+def predict(
+    model: ModelArgument,
+    table: TableArgument,
+    out: Annotated[Path, typer.Option("--out", help="CSV file to write.", metavar="FILE")],
+    where: WhereOption = None,
+    strict: StrictOption = False,
+) -> None:
+    """Estimated probability of each recorded label for every case of a table, and what was missing.
+
+    Example: attending predict out/diagnosis new_patients.csv --out predictions.csv
+    """
+    from attending.commands.using import predict_table
+
+    predict_table(model, table, out=out, where=where, is_strict=strict)
+
+
+@app.command()
+def evaluate(
+    model: ModelArgument,
+    table: TableArgument,
+    out: OutOption,
+    where: WhereOption = None,
+    seed: SeedOption = 0,
+    strict: StrictOption = False,
+) -> None:
+    """Judge a model on a table it has not seen: an external validation, with the same rigour as a run.
+
+    Example: attending evaluate out/diagnosis other_hospital.csv --out out/external
+    """
+    from attending.commands.using import evaluate_table
+
+    evaluate_table(model, table, out=out, where=where, seed=seed, is_strict=strict)
+
+
+@app.command()
+def judge(
+    predictions: Annotated[Path, typer.Argument(help="Predictions file, CSV.", metavar="PREDICTIONS")],
+    against: Annotated[Path | None, typer.Option(help="A second predictions file over the same cases.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write report.json into.", metavar="DIR")] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Judge anyone's predictions: columns id, finding, truth, p_calibrated, and more where there are.
+
+    Example: attending judge out/diagnosis/predictions.csv
+    """
+    from attending.commands.judging import judge_file
+
+    judge_file(predictions, against=against, out=out, seed=seed)
+
+
+@app.command()
+def clinic(
+    out: OutOption,
+    patients: Annotated[int, typer.Option(help="How many patients.")] = 500,
+    seed: SeedOption = 0,
+) -> None:
+    """Draw a synthetic clinic: patients with films, notes, values and signs whose true posteriors are known.
+
+    Example: attending clinic --patients 500 --seed 1 --out out/clinic
+    """
+    from attending.commands.drawing_clinic import draw
+
+    draw(out, n_patients=patients, seed=seed)
+
+
+def main() -> None:
+    """Entry point: errors for the person at the keyboard are one sentence and exit code 2."""
+    try:
+        app(standalone_mode=True)
+    except (ValueError, OSError) as error:
+        print(f"attending: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("attending: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)

@@ -4,9 +4,11 @@ This is what a MODEL folder holds: configuration, tokenizers, weights (safetenso
 sums. No pickle. It answers any case, also the empty one, and says what was missing.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from attending.model.settling import Settling
 FORMAT = 1
 CONFIG, TOKENIZERS, SETTLING, SCHEMA = "config.json", "tokenizers.json", "settling.json", "schema.toml"
 EVALUATION_BATCH = 256
+ID_DIGITS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +44,14 @@ class TrainedModel:
     schema: str
     provenance: Mapping[str, Any]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Name of these very weights: the start of the SHA-256 over them."""
-        return str(self.provenance.get("model_id", "unsaved"))
+        digest = hashlib.sha256()
+        for network in self.networks:
+            for name, value in sorted(network.state_dict().items()):
+                digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:ID_DIGITS]
 
     def member_probabilities(self, cases: Sequence[Case]) -> Float[np.ndarray, "member case finding"]:
         """Each network's uncalibrated probabilities."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from attending.case import KINDS, Case
+from attending.case import KINDS, Case, Chart
 from attending.cohort import Member
 from attending.diagnosis import Task
 from attending.evaluation.outcomes import Outcomes
@@ -17,12 +17,12 @@ from attending.evaluation.outcomes import Outcomes
 SITE, PATTERN = "site", "pattern"
 
 
-def members_of(cases: Sequence[Case]) -> tuple[Member, ...]:
+def members_of(cases: Sequence[Case] | Sequence[Chart]) -> tuple[Member, ...]:
     """The cases as lines of a list, without evidence."""
     return tuple(Member(id=c.id, patient=c.patient, group=c.group, truth=c.truth, site=c.site) for c in cases)
 
 
-def pattern_of(case: Case) -> str:
+def pattern_of(case: Case | Chart) -> str:
     """Which kinds of evidence the case has, as `lab+note`; `nothing` for the empty case."""
     return "+".join(kind.__name__.lower() for kind in KINDS if case.of(kind)) or "nothing"
 

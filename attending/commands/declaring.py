@@ -1,0 +1,76 @@
+"""`attending schema` and `attending plan`: what is declared and what can be expected, before anything is trained."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table as Grid
+
+from attending.cohort import plan_protocol
+from attending.commands.showing import err, out, show_schema
+from attending.evaluation.plan import expected_widths, too_small_slices
+from attending.intake import declare, read_table
+from attending.records import read_charts, write_schema
+from attending.training.bridge import members_of, pattern_of
+
+
+def write_schema_of(
+    table: Path,
+    *,
+    targets: Sequence[str],
+    positive: str | None,
+    ignore: Sequence[str],
+    only: Sequence[str],
+    out: Path | None,
+) -> None:
+    """Infer, show and write a schema."""
+    found = declare(read_table(table), schema=None, targets=targets, positive=positive, ignore=ignore, only=only)
+    show_schema(found)
+    path = out or table.with_suffix(".schema.toml")
+    if path.exists():
+        raise ValueError(f"{path}: exists already, and may hold what somebody declared; name another --out or remove it")
+    write_schema(found, path)
+    err.print(f"written: {path}", highlight=False, soft_wrap=True)
+
+
+def plan_table(
+    table: Path,
+    *,
+    targets: Sequence[str],
+    positive: str | None,
+    schema_file: Path | None,
+    where: str | None,
+    folds: int,
+    repeats: int,
+    seed: int,
+) -> None:
+    """Print the protocol, the widths of intervals to expect, and the slices too small to say anything about."""
+    read = read_table(table, where=where)
+    schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=(), only=())
+    charts = [chart for chart in read_charts(read, schema).charts if chart.truth]
+    protocol = plan_protocol(members_of(charts), folds=folds, repeats=repeats, seed=seed)
+    out.print(protocol.reason, highlight=False)
+    is_one_split = protocol.split is not None
+    test_share = len(protocol.folds[0].test) / len(charts)
+    grid = Grid(title="What to expect", title_justify="left", box=None, pad_edge=False)
+    for name in ("finding", "quantity", "if the truth is", "tested", "events", "width of the 95 % interval", "note"):
+        grid.add_column(name, overflow="fold")
+    for finding in schema.findings:
+        with_, without = (len({c.patient for c in charts if c.truth.get(finding) is held}) for held in (True, False))
+        lines = expected_widths(
+            finding, events=with_, others=without, folds=None if is_one_split else folds, test_share=test_share
+        )
+        for line in lines:
+            guess = "" if line.guess is None else f"{line.guess:g}"
+            width = "" if line.width is None else f"{line.width:.3f}"
+            grid.add_row(finding, line.quantity, guess, str(line.n), str(line.events), width, line.note)
+    out.print(grid)
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    first = schema.findings[0]
+    for chart in charts:
+        slices = {"site": chart.site, "pattern": pattern_of(chart), **chart.strata}
+        for name, level in slices.items():
+            if level is not None and first in chart.truth:
+                counts[f"{name} = {level}"][0 if chart.truth[first] else 1] += 1
+    small = too_small_slices({name: (events, others) for name, (events, others) in counts.items()})
+    out.print(f"Too small to say anything about ({first}): {', '.join(small) if small else 'none'}", highlight=False)

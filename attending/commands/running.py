@@ -1,0 +1,83 @@
+"""`attending run`: a table to an evidence report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast, get_args
+
+from attending.commands.showing import bars, device_of, err, out, show_results, show_schema, threads_of
+from attending.evaluation.result import verdict
+from attending.intake import declare, read_table, take_in
+from attending.study import REPORT_HTML, Plan, ProtocolKind, Study, hold_study
+from attending.training.trial import FUSED
+
+KEY_FILE = "privacy.key"
+"""Beside the project's outputs: the key with which ids are hashed. Made on first use, readable by its owner only."""
+
+
+def run_table(
+    table: Path,
+    *,
+    out: Path,
+    targets: Sequence[str],
+    positive: str | None,
+    schema_file: Path | None,
+    ignore: Sequence[str],
+    only: Sequence[str],
+    where: str | None,
+    protocol: str,
+    folds: int,
+    repeats: int,
+    members: int | None,
+    seed: int,
+    device: str,
+    threads: int,
+    is_strict: bool,
+) -> Study:
+    """Read, declare, take in, hold the study, and print what it found."""
+    if protocol not in get_args(ProtocolKind):
+        raise ValueError(f"--protocol {protocol}: expected one of {', '.join(get_args(ProtocolKind))}")
+    if schema_file is None and not targets:
+        raise ValueError("no --target: name the column to predict, or give a --schema that declares one")
+    read = read_table(table, where=where)
+    schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=ignore, only=only)
+    show_schema(schema)
+    intake = take_in(read, schema, key_file=key_file(out), is_strict=is_strict, needs_truth=True)
+    err.print(
+        f"{len(read)} rows: {intake.records.n_rows_used} used in {len(intake.cases)} cases, {_refused(intake.records.refused)}"
+    )
+    plan = Plan(
+        protocol=cast(ProtocolKind, protocol),
+        folds=folds,
+        repeats=repeats,
+        members=members,
+        seed=seed,
+        device=device_of(device),
+        threads=threads_of(threads),
+    )
+    with bars() as told:
+        study = hold_study(intake, plan=plan, out=out, told=told, said=lambda sentence: err.print(sentence, highlight=False))
+    print_study(study, folder=out)
+    return study
+
+
+def key_file(folder: Path) -> Path:
+    """Where the project's privacy key lies: beside the folder written into, so that all studies of a project share it."""
+    return folder.resolve().parent / KEY_FILE
+
+
+def print_study(study: Study, *, folder: Path) -> None:
+    """The short table, the primary difference in words, and the path of the report."""
+    show_results(study.results)
+    for result in study.results:
+        is_primary = result.model == FUSED and result.comparator and result.adjusted is None and result.slice is None
+        if is_primary and result.value is not None and result.low is not None and result.high is not None:
+            out.print(
+                f"{result.finding}: fused − {result.comparator}, {result.metric.upper()} {result.value:+.3f} "
+                f"({result.low:+.3f} to {result.high:+.3f}): a difference is {verdict(result)}",
+                highlight=False,
+            )
+    out.print(f"report: {folder / REPORT_HTML}", highlight=False, soft_wrap=True)
+
+
+def _refused(refused: Sequence[object]) -> str:
+    return "none refused" if not refused else f"{len(refused)} refused (reasons in the report)"

@@ -1,0 +1,96 @@
+"""`attending predict` and `attending evaluate`: a delivered model on a further table."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from attending.artefacts import write_text
+from attending.commands.running import key_file
+from attending.commands.showing import err, show_results
+from attending.commands.showing import out as console
+from attending.evaluation.inquiry import Terms
+from attending.evaluation.judgement import judge
+from attending.evaluation.predictions import predictions_text
+from attending.intake import Intake, take_in_as
+from attending.model.trained import TrainedModel, load_model
+from attending.study import MODEL, PREDICTIONS, REPORT_JSON
+from attending.training.bridge import outcomes_of
+from attending.training.trial import FUSED
+
+
+def open_model(path: Path) -> TrainedModel:
+    """The model of a MODEL argument: the folder itself, or that of the run it lies in."""
+    return load_model(path / MODEL if (path / MODEL).is_dir() else path)
+
+
+def _take_in(
+    model: TrainedModel, table: Path, *, where: str | None, is_strict: bool, needs_truth: bool, beside: Path
+) -> Intake:
+    intake = take_in_as(
+        model.schema, table, where=where, key_file=key_file(beside), is_strict=is_strict, needs_truth=needs_truth
+    )
+    for column in intake.records.missing:
+        err.print(f'input column "{column}" is not in {table.name}: absent evidence for every case', style="yellow")
+    used = intake.records.n_rows_used
+    err.print(f"{len(intake.table)} rows: {used} used in {len(intake.cases)} cases, {len(intake.records.refused)} refused")
+    return intake
+
+
+def predict_table(path: Path, table: Path, *, out: Path, where: str | None, is_strict: bool) -> None:
+    """Write one row per case and finding: probability, set membership, abstention and what was missing."""
+    model = open_model(path)
+    intake = _take_in(model, table, where=where, is_strict=is_strict, needs_truth=False, beside=out)
+    raw = model.raw_probability(intake.cases)
+    own = intake.own_ids()
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["id", "finding", "p_raw", "p_calibrated", "in_set", "abstained", "missing", "model"])
+    for case, diagnosis, row in zip(intake.cases, model.diagnose(intake.cases), raw, strict=True):
+        for finding, p_raw in zip(diagnosis.findings, row, strict=True):
+            writer.writerow(
+                [
+                    own[case.id],
+                    finding.name,
+                    repr(float(p_raw)),
+                    repr(finding.probability),
+                    int(finding.in_set),
+                    diagnosis.abstained or "",
+                    "+".join(diagnosis.missing),
+                    diagnosis.model,
+                ]
+            )
+    write_text(out, buffer.getvalue())
+    err.print(f"written: {out}", highlight=False, soft_wrap=True)
+
+
+def evaluate_table(path: Path, table: Path, *, out: Path, where: str | None, seed: int, is_strict: bool) -> None:
+    """Judge the model on a table: predictions.csv and report.json of an external evaluation."""
+    if (out / REPORT_JSON).exists():
+        raise ValueError(f"{out}: holds a finished report; name another --out, or remove it")
+    model = open_model(path)
+    intake = _take_in(model, table, where=where, is_strict=is_strict, needs_truth=True, beside=out)
+    cases = [case for case in intake.cases if case.truth]
+    if not cases:
+        raise ValueError(f"{table.name}: the target is unknown in every row, nothing can be judged; use attending predict")
+    rows = model.settling.apply(outcomes_of(cases, model.raw_probability(cases), task=model.task))
+    own = intake.own_ids()
+    schema = intake.schema
+    terms = Terms(
+        target=", ".join(target.column for target in schema.targets),
+        protocol="evaluation",
+        split="evaluation",
+        sampling=schema.sampling.value,
+        target_prevalence=schema.target_prevalence,
+        seed=seed,
+    )
+    results = judge({FUSED: rows}, primary=FUSED, terms=terms)
+    named = replace(rows, ids=np.array([own[id] for id in rows.ids]))
+    write_text(out / PREDICTIONS, predictions_text({"evaluation": {FUSED: named}}))
+    report = {"model": model.id, "results": [result.to_row() for result in results]}
+    write_text(out / REPORT_JSON, json.dumps(report, indent=1) + "\n")
+    show_results(results)
+    console.print(f"report: {out / REPORT_JSON}", highlight=False, soft_wrap=True)

@@ -1,0 +1,257 @@
+"""A study: one table, one question, one protocol, one report. What `attending run` does, as a function.
+
+    table + schema ─▶ intake ─▶ protocol ─▶ trial (fused model and baselines on the same folds) ─▶ judge ─▶ folder with report
+
+A study that was killed goes on where it stopped when it is started again with the same settings: its fits lie in `.work`
+until the folder is finished.
+"""
+
+import json
+import platform
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from attending.artefacts import sha256, write_text
+from attending.baselines.catalog import forced_baselines
+from attending.case import Case
+from attending.cohort import Protocol, plan_protocol
+from attending.diagnosis import Task
+from attending.evaluation.inquiry import Terms
+from attending.evaluation.judgement import judge
+from attending.evaluation.outcomes import Outcomes
+from attending.evaluation.predictions import predictions_text
+from attending.evaluation.result import Result
+from attending.evaluation.threshold import Rule
+from attending.intake import Intake
+from attending.model.diagnoser import Tokenizers
+from attending.model.trained import TrainedModel, network_from
+from attending.records import Schema, to_toml
+from attending.training.bridge import members_of
+from attending.training.learner import BaselineLearner, DiagnoserLearner, Learner
+from attending.training.recipe import Recipe, default_recipe
+from attending.training.settling import Declared
+from attending.training.trial import BEST_BASELINE, FUSED, Told, Trial, hold_trial
+from attending.training.units import Workplace, fingerprint
+
+MODEL, PREDICTIONS, SPLIT, REPORT_JSON, REPORT_HTML, WORK = (
+    "model",
+    "predictions.csv",
+    "split.csv",
+    "report.json",
+    "report.html",
+    ".work",
+)
+ProtocolKind = Literal["auto", "split", "cv", "site", "quick"]
+
+
+class StudyError(ValueError):
+    """A study cannot be held as asked; the message says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a study is held. `members` None takes the recipe's; `recipe` None takes the one for the evidence there is."""
+
+    protocol: ProtocolKind = "auto"
+    folds: int = 5
+    repeats: int = 5
+    members: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 2
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    """What was found. `unknown` cases have no recorded truth at all and took no part."""
+
+    intake: Intake
+    protocol: Protocol
+    recipe: Recipe
+    trial: Trial
+    model: TrainedModel
+    results: tuple[Result, ...]
+    unknown: int
+    seconds: float
+
+
+def hold_study(
+    intake: Intake,
+    *,
+    plan: Plan,
+    out: Path,
+    told: Told = lambda stage, progress: None,
+    said: Callable[[str], None] = lambda _: None,
+) -> Study:
+    """Hold the study and write its folder. Raises `StudyError` when `out` holds another one."""
+    begun = datetime.now(UTC)
+    task, schema = intake.task, intake.schema
+    cases = [case for case in intake.cases if case.truth]
+    unknown = len(intake.cases) - len(cases)
+    if not cases:
+        raise StudyError(f"{intake.table.name}: the target is unknown in every row; nothing can be learned or judged")
+    protocol = plan_protocol(
+        members_of(cases), kind=plan.protocol, folds=plan.folds, repeats=plan.repeats, seed=plan.seed, primary=_primary(schema)
+    )
+    said(protocol.reason)
+    recipe = plan.recipe or default_recipe(cases, visible=schema.visible, members=plan.members)
+    fused = DiagnoserLearner(name=FUSED, diagnoser=recipe.diagnoser, training=recipe.training, device=plan.device)
+    baselines = [BaselineLearner(config=config, visible=schema.visible) for config in forced_baselines(cases)]
+    learners: list[Learner] = [fused, *baselines]
+    work = _open(out, intake=intake, plan=plan, recipe=recipe, protocol=protocol, schema=schema)
+    declared = Declared(rules=_rules(schema), seed=plan.seed)
+    trial = hold_trial(
+        cases,
+        learners,
+        protocol=protocol,
+        task=task,
+        declared=declared,
+        workplace=Workplace(cases={case.id: case for case in cases}, folder=work),
+        threads=plan.threads,
+        told=told,
+    )
+    said("judging")
+    results = judge(_compared(trial.outcomes), primary=FUSED, terms=terms_of(schema, protocol, seed=plan.seed))
+    model = _delivered(trial, cases, recipe=recipe, task=task, intake=intake, plan=plan)
+    seconds = (datetime.now(UTC) - begun).total_seconds()
+    study = Study(
+        intake=intake,
+        protocol=protocol,
+        recipe=recipe,
+        trial=trial,
+        model=model,
+        results=results,
+        unknown=unknown,
+        seconds=seconds,
+    )
+    _write(study, plan=plan, out=out)
+    shutil.rmtree(work)
+    return study
+
+
+def terms_of(schema: Schema, protocol: Protocol, *, seed: int) -> Terms:
+    """What the schema and the protocol fixed before results were opened."""
+    primary = schema.primary
+    is_one_split = protocol.kind in ("split", "quick")
+    return Terms(
+        target=", ".join(target.column for target in schema.targets),
+        protocol=protocol.kind,
+        split="test" if is_one_split else "cv",
+        rules=_rules(schema),
+        primary_metric=primary.metric if primary else "auroc",
+        primary_finding=primary.finding if primary else None,
+        primary_comparator=BEST_BASELINE if primary is None or primary.against == "best baseline" else primary.against,
+        sampling=schema.sampling.value,
+        target_prevalence=schema.target_prevalence,
+        seed=seed,
+    )
+
+
+def _primary(schema: Schema) -> Sequence[str] | None:
+    return None if schema.primary is None else (schema.primary.finding,)
+
+
+def _rules(schema: Schema) -> Mapping[str, Rule]:
+    names = {"harm_benefit": "harm_to_benefit"}
+    return {
+        finding: Rule.from_dict({names.get(threshold.rule, threshold.rule): threshold.value})
+        for finding, threshold in schema.thresholds.items()
+    }
+
+
+def _compared(outcomes: Mapping[str, Outcomes]) -> dict[str, Outcomes]:
+    """All models, the fused one first."""
+    return {FUSED: outcomes[FUSED]} | dict(outcomes)
+
+
+def _open(out: Path, *, intake: Intake, plan: Plan, recipe: Recipe, protocol: Protocol, schema: Schema) -> Path:
+    """The work folder of this very study, new or as it was left."""
+    if (out / REPORT_JSON).exists():
+        raise StudyError(f"{out}: holds a finished study; name another --out, or remove it to hold this one again")
+    work = out / WORK
+    print_ = fingerprint(
+        data=intake.table.sha256,
+        schema=to_toml(schema),
+        protocol=protocol.hash,
+        recipe=recipe,
+        plan=[plan.seed, plan.device, plan.threads],
+        code=version("attending"),
+    )
+    mark = work / "study"
+    if mark.exists():
+        if mark.read_text(encoding="utf-8") != print_:
+            raise StudyError(f"{out}: holds an unfinished study with other settings; name another --out, or remove it")
+    elif out.exists() and any(out.iterdir()):
+        raise StudyError(f"{out}: is not empty; a study is written into a folder of its own, name another --out")
+    else:
+        write_text(mark, print_)
+    return work
+
+
+def _delivered(trial: Trial, cases: Sequence[Case], *, recipe: Recipe, task: Task, intake: Intake, plan: Plan) -> TrainedModel:
+    by_id = {case.id: case for case in cases}
+    tokenizers = Tokenizers.fit(recipe.diagnoser, [by_id[id] for id in trial.delivered.trained_on])
+    networks = tuple(
+        network_from({name: torch.from_numpy(value) for name, value in weights.items()}, recipe.diagnoser, tokenizers, task)
+        for weights in trial.delivered.weights
+    )
+    return TrainedModel(
+        task=task,
+        config=recipe.diagnoser,
+        tokenizers=tokenizers,
+        networks=networks,
+        settling=trial.delivered.settling,
+        schema=to_toml(intake.schema),
+        provenance=_provenance(intake, plan) | {"lengths": list(trial.delivered.lengths)},
+    )
+
+
+def _provenance(intake: Intake, plan: Plan) -> dict[str, Any]:
+    return {
+        "data_sha256": intake.table.sha256,
+        "attending": version("attending"),
+        "torch": version("torch"),
+        "python": platform.python_version(),
+        "device": plan.device,
+        "seed": plan.seed,
+        "threads": plan.threads,
+    }
+
+
+def _write(study: Study, *, plan: Plan, out: Path) -> None:
+    study.model.save(out / MODEL)
+    split = "test" if study.protocol.kind in ("split", "quick") else "cv"
+    own = study.intake.own_ids()
+    named = {model: _with_own_ids(rows, own) for model, rows in study.trial.outcomes.items()}
+    write_text(out / PREDICTIONS, predictions_text({split: named}))
+    write_text(out / SPLIT, split_text(study.protocol, own))
+    report = {
+        "attending": version("attending"),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "provenance": _provenance(study.intake, plan) | {"model_sha256": sha256(out / MODEL / "manifest.json")},
+        "results": [result.to_row() for result in study.results],
+    }
+    write_text(out / REPORT_JSON, json.dumps(report, indent=1) + "\n")
+
+
+def _with_own_ids(rows: Outcomes, own: Mapping[Any, str]) -> Outcomes:
+    return replace(rows, ids=np.array([own[id] for id in rows.ids]))
+
+
+def split_text(protocol: Protocol, own: Mapping[Any, str]) -> str:
+    """Who was in which part, by the table's own ids: `id,repeat,fold,part`."""
+    lines = ["id,repeat,fold,part"]
+    if protocol.split is not None:
+        lines += [f"{own[id]},0,0,{part}" for id, part in sorted(protocol.split.parts.items())]
+    else:
+        lines += [f"{own[id]},{fold.repeat},{fold.fold},test" for fold in protocol.folds for id in fold.test]
+    return "\n".join(lines) + "\n"
