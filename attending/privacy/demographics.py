@@ -16,7 +16,7 @@ class DemographicsRule(PrivacyRule):
     def promise(self) -> str:
         return f"ages from {POOLED_FROM_YEARS:g} years are pooled as {POOLED_FROM_YEARS:g}; sex is kept"
 
-    def keep(self, evidence: Evidence, person: Person) -> Kept:  # noqa: ARG002 -- the contract's signature
+    def keep(self, evidence: Evidence, person: Person) -> Kept:
         assert isinstance(evidence, Demographics)
         if evidence.age_years is None or evidence.age_years <= POOLED_FROM_YEARS:
             return Kept(evidence=evidence)

@@ -14,7 +14,7 @@ class ScanRule(PrivacyRule):
     def promise(self) -> str:
         return "pixels, spacing and view only: no file name, EXIF or text chunk passes; text burned into the picture stays"
 
-    def keep(self, evidence: Evidence, person: Person) -> Kept:  # noqa: ARG002 -- the contract's signature
+    def keep(self, evidence: Evidence, person: Person) -> Kept:
         assert isinstance(evidence, Scan)
         bare = Scan(
             at=evidence.at,

@@ -16,5 +16,5 @@ class Unchanged(PrivacyRule):
     def promise(self) -> str:
         return f"kept as it is: {self.reason}"
 
-    def keep(self, evidence: Evidence, person: Person) -> Kept:  # noqa: ARG002 -- the contract's signature
+    def keep(self, evidence: Evidence, person: Person) -> Kept:
         return Kept(evidence=evidence)

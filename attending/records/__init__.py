@@ -28,7 +28,7 @@ __all__ = [
     "load_schema",
     "read_charts",
     "read_table",
-    "to_toml",
     "restrict",
+    "to_toml",
     "write_schema",
 ]

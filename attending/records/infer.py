@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from attending.records import names, units
 from attending.records.choice import restrict
 from attending.records.error import SchemaError
-from attending.records.kinds import Evidence, find_kind
+from attending.records.kinds import Evidence, find_kind, is_image
 from attending.records.schema import EACH_ROW, INPUTS, UNRECORDED_TIME, UNSTATED, Column, Role, Schema, Target
 from attending.records.table import Table
 from attending.records.targets import infer_targets
@@ -63,6 +63,7 @@ def infer_schema(
         if name not in context.roles:
             context.roles[name] = _place(name, context, only)
     _link_times(context)
+    _leave_out_doubled_notes(context)
     schema = Schema(
         columns=tuple(context.roles[name] for name in table.frame.columns),
         targets=context.targets,
@@ -196,7 +197,7 @@ def _structure(name: str, context: _Context) -> Column | None:
         return Column(
             name=name, role=Role.VIEW, why="how the picture was taken, a known shortcut; kept for judging, not an input"
         )
-    if names.has_word(name, names.IDENTITY) and not names.outcome_word(name):
+    if names.has_word(name, names.IDENTITY) and not (names.outcome_word(name) or names.has_word(name, names.BOOKKEEPING)):
         return Column(
             name=name, role=Role.IDENTITY, why=f'"{names.has_word(name, names.IDENTITY)}" in its name identifies people'
         )
@@ -225,7 +226,7 @@ def _never_input(name: str, context: _Context) -> Column | None:  # noqa: PLR091
     if annotated:
         return outcome(f'"{annotated}" in its name: somebody\'s reading of the picture, not known at the question')
     kept = names.has_word(name, names.BOOKKEEPING)
-    if kept:
+    if kept and not _is_picture_of_patient(name, cells, context):
         return outcome(f'"{kept}" in its name: how the data were kept, not what was found', Role.BOOKKEEPING)
     if "height" in names.words(name) and name.lower().replace("height", "width") in map(str.lower, context.table.frame.columns):
         return outcome("a height beside a width: the size of the picture", Role.BOOKKEEPING)
@@ -244,6 +245,13 @@ def _never_input(name: str, context: _Context) -> Column | None:  # noqa: PLR091
     if len(set(cells)) == 1 and len(cells) == len(context.table):
         return outcome("the same value in every row", Role.IGNORED)
     return _determined(name, context)
+
+
+def _is_picture_of_patient(name: str, cells: list[str], context: _Context) -> bool:
+    """Whether "path" or "file" in the name speaks of pictures that are there: by its name, or because the first one exists."""
+    if not is_image(cells):
+        return False
+    return names.has_word(name, names.IMAGE) is not None or (context.table.path.parent / cells[0].split(";")[0]).is_file()
 
 
 def _is_moment(name: str, cells: list[str]) -> bool:
@@ -306,6 +314,16 @@ def _link_times(context: _Context) -> None:
     for name, column in list(roles.items()):
         if column.role in INPUTS and column.code is not None and codes.count(column.field_name) > 1:
             roles[name] = replace(column, code=None)
+
+
+def _leave_out_doubled_notes(context: _Context) -> None:
+    """The same text twice is the same evidence once."""
+    first: dict[tuple[str | None, ...], str] = {}
+    for name in context.table.frame.columns:
+        if context.roles[name].role is Role.NOTE:
+            original = first.setdefault(tuple(context.table.cells(name)), name)
+            if original != name:
+                context.roles[name] = Column(name=name, role=Role.IGNORED, why=f'the same texts as "{original}"')
 
 
 def _with_unit_column(column: Column, name: str, context: _Context) -> Column:

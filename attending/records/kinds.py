@@ -47,7 +47,7 @@ def find_kind(name: str, cells: list[str], *, n_rows: int, place: str) -> Eviden
         )
     if key in names.SEX and n_values <= 6:
         return Evidence(role=Role.SEX, why="its name says sex", levels=_ordered(set(cells)), time=AT_QUESTION)
-    if _is_image(cells):
+    if is_image(cells):
         separator = ";" if any(";" in cell for cell in cells) else None
         return Evidence(role=Role.IMAGE, why=f"{len(cells)} cells are paths of pictures", separator=separator)
     if _is_embedding(name, cells):
@@ -126,7 +126,8 @@ def _rules(cells: list[str], place: str) -> ValueRules:
     )
 
 
-def _is_image(cells: list[str]) -> bool:
+def is_image(cells: list[str]) -> bool:
+    """Whether the cells are paths of pictures, one or several separated by semicolons."""
     paths = [path for cell in cells for path in cell.split(";")]
     return bool(paths) and sum(path.strip().lower().endswith(names.IMAGE_ENDINGS) for path in paths) >= 0.9 * len(paths)
 

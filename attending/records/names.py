@@ -84,7 +84,7 @@ OUTCOME = (
 """Beginnings of words for what is known, decided or done only after the question."""
 OUTCOME_WORDS = frozenset({
     "dx", "los", "label", "labels", "finding", "findings", "ards", "impression", "conclusion", "final", "truth",
-    "groundtruth", "followup",
+    "groundtruth", "abnormal", "problem", "problems", "mesh", "followup",
 })  # fmt: skip
 OUTCOME_PHRASES = (
     "length_of_stay", "days_to", "time_to", "hours_to", "follow_up", "cause_of", "ground_truth", "duration_of_stay",
