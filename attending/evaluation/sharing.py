@@ -31,17 +31,31 @@ def suppress(counts: Sequence[Sequence[int]]) -> Table:
         follows = _determined(table, hidden)
         if not follows.any():
             break
-        row, column = np.argwhere(follows)[0]
-        beside = [(table[row, j], row, j) for j in range(table.shape[1]) if not hidden[row, j] and not empty[row, j]]
-        beside += [
-            (table[i, column], i, column) for i in range(table.shape[0]) if not hidden[i, column] and not empty[i, column]
-        ]
-        beside = beside or [(table[i, j], i, j) for i, j in np.argwhere(~hidden & ~empty)]
-        if not beside:
+        corners = _cheapest_rectangle(table, hidden, empty, *(int(k) for k in np.argwhere(follows)[0]))
+        if corners is None:
+            # Nothing in this table can stand beside it: the whole goes.
+            hidden = ~np.broadcast_to(empty, table.shape)
             break
-        _, i, j = min(beside)
-        hidden[i, j] = True
+        for corner in corners:
+            hidden[corner] = True
     return [[None if hidden[i, j] else int(table[i, j]) for j in range(table.shape[1])] for i in range(table.shape[0])]
+
+
+def _cheapest_rectangle(
+    table: np.ndarray, hidden: np.ndarray, empty: np.ndarray, row: int, column: int
+) -> list[tuple[int, int]] | None:
+    """Three more cells that make a rectangle with this one, along which a count can be shifted without changing a total."""
+    best: tuple[int, list[tuple[int, int]]] | None = None
+    for k in range(table.shape[0]):
+        for m in range(table.shape[1]):
+            corners = [(row, m), (k, column), (k, m)]
+            if k == row or m == column or any(empty[corner] for corner in corners):
+                continue
+            can_shift = min(table[row, m], table[k, column]) > 0 or min(table[row, column], table[k, m]) > 0
+            cost = sum(int(table[corner]) for corner in corners if not hidden[corner])
+            if can_shift and not all(hidden[corner] for corner in corners) and (best is None or cost < best[0]):
+                best = (cost, corners)
+    return None if best is None else best[1]
 
 
 def _determined(table: np.ndarray, hidden: np.ndarray) -> np.ndarray:
@@ -106,10 +120,15 @@ def _hidden_levels(results: Sequence[Result]) -> set[tuple[str, str | None, str 
     for row in results:
         if row.slice is not None:
             levels.setdefault((row.finding, row.slice), {}).setdefault(row.slice_value, row)
-    hidden = set()
+    hidden: set[tuple[str, str | None, str | None]] = set()
     for (finding, slice), held in levels.items():
-        counts = [[row.events or 0, (row.n or 0) - (row.events or 0)] for row in held.values()]
-        for value, shown in zip(held, suppress(counts), strict=True):
-            if None in shown:
-                hidden.add((finding, slice, value))
+        counts = {value: (row.events or 0, (row.n or 0) - (row.events or 0)) for value, row in held.items()}
+        smallest_first = sorted(counts, key=lambda value: (min(counts[value]), str(value)))
+        gone = [value for value in smallest_first if min(counts[value]) < FEWEST]
+        for value in smallest_first[len(gone) :]:
+            # Beside the published total a single hidden level, or hidden levels with few cases together, could be worked out.
+            if not gone or (len(gone) > 1 and min(sum(counts[v][k] for v in gone) for k in (0, 1)) >= FEWEST):
+                break
+            gone.append(value)
+        hidden |= {(finding, slice, value) for value in gone}
     return hidden
