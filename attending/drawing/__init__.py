@@ -1,1 +1,8 @@
+"""Numbers and evidence as SVG. Pure functions that return text; the report, the page and explanations share them."""
 
+from attending.drawing.bars import PatternRow, pattern_bars
+from attending.drawing.calibration import calibration_plot
+from attending.drawing.decision import decision_plot
+from attending.drawing.forest import ForestRow, forest_plot
+
+__all__ = ["ForestRow", "PatternRow", "calibration_plot", "decision_plot", "forest_plot", "pattern_bars"]

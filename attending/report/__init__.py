@@ -1,1 +1,37 @@
+"""One evidence report: what was asked, of whom, how it was judged, what was found, and what may not be concluded."""
 
+from attending.report.report import (
+    Audit,
+    AuditFinding,
+    ColumnRow,
+    Conduct,
+    Curves,
+    Events,
+    Flow,
+    Pattern,
+    Primary,
+    Privacy,
+    Question,
+    Refusal,
+    Report,
+    ReportError,
+)
+from attending.report.writing import write_report
+
+__all__ = [
+    "Audit",
+    "AuditFinding",
+    "ColumnRow",
+    "Conduct",
+    "Curves",
+    "Events",
+    "Flow",
+    "Pattern",
+    "Primary",
+    "Privacy",
+    "Question",
+    "Refusal",
+    "Report",
+    "ReportError",
+    "write_report",
+]

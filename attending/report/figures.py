@@ -1,0 +1,116 @@
+"""The pictures of a report, drawn from result rows and curves by `attending.drawing`."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from attending.drawing import ForestRow, PatternRow, calibration_plot, decision_plot, forest_plot, pattern_bars
+from attending.evaluation import Result
+from attending.report.ledger import Ledger
+from attending.report.report import Curves, Report
+from attending.report.sharing import SharedPattern, shared_counts
+from attending.report.words import count, lowered, metric_name, model_name, ruling, with_interval
+
+
+def calibration_figure(report: Report, ledger: Ledger, curves: Curves) -> str:
+    """Calibration of the primary model; under few events the line of its slope and intercept."""
+    model = report.primary.model
+    slope = ledger.value(model=model, metric="calibration_slope", finding=curves.finding)
+    intercept = ledger.value(model=model, metric="calibration_intercept", finding=curves.finding)
+    line = None
+    if slope is not None and intercept is not None and slope.value is not None and intercept.value is not None:
+        line = (slope.value, intercept.value)
+    return calibration_plot(
+        curves.calibration,
+        edges=[float(edge) for edge in curves.risk.edges],
+        events=shared_counts([int(number) for number in curves.risk.events]),
+        others=shared_counts([int(number) for number in curves.risk.others]),
+        slope_line=line,
+        title=f"Calibration and spread of estimated probabilities, {curves.finding}",
+    )
+
+
+def models_figure(report: Report, ledger: Ledger, finding: str, metric: str = "auroc") -> str:
+    """All models beside each other."""
+    rows = [
+        ForestRow(
+            label=model_name(report, model),
+            value=row.value,
+            low=row.low,
+            high=row.high,
+            told=with_interval(row),
+            is_lead=model == report.primary.model,
+        )
+        for model in ledger.models(finding=finding)
+        if (row := ledger.value(model=model, metric=metric, finding=finding)) is not None
+    ]
+    return forest_plot(
+        rows, title=f"{metric_name(metric)} by model", axis=metric_name(metric), reference=0.5 if "auroc" in metric else None
+    )
+
+
+def differences_figure(report: Report, ledger: Ledger, finding: str, metric: str = "auroc") -> str:
+    """The primary model minus every other, with the adjusted intervals."""
+    rows = [
+        ForestRow(
+            label=model_name(report, row.comparator or ""),
+            value=row.value,
+            low=row.low,
+            high=row.high,
+            told=with_interval(row),
+            beside=ruling(row).removeprefix("a difference is "),
+            is_lead=row.comparator == report.primary.comparator,
+        )
+        for row in ledger.differences(model=report.primary.model, metric=metric, finding=finding)
+    ]
+    name = metric_name(metric)
+    axis = f"{name}: {lowered(model_name(report, report.primary.model))} minus …"
+    return forest_plot(rows, title=f"Differences in {name}", axis=axis, reference=0.0) if rows else ""
+
+
+def slices_figure(report: Report, ledger: Ledger, finding: str) -> str:
+    """AUROC of the primary model by subgroup, with the whole on top; "too few to say" where it is so."""
+    slices = ledger.slices(model=report.primary.model, metric="auroc", finding=finding)
+    whole = ledger.value(model=report.primary.model, metric="auroc", finding=finding)
+    rows = [] if whole is None else [_slice_row(whole, "All", is_lead=True)]
+    for name, members in groupby(slices, key=lambda row: row.slice):
+        rows.append(ForestRow(label=str(name).replace("_", " "), is_heading=True))
+        rows += [_slice_row(row, row.slice_value or "unstated") for row in members]
+    if not slices:
+        return ""
+    return forest_plot(rows, title="AUROC by subgroup", axis="AUROC by subgroup", reference=0.5, beside="cases / events")
+
+
+def _slice_row(row: Result, label: str, *, is_lead: bool = False) -> ForestRow:
+    hidden = row.n is None
+    return ForestRow(
+        label=label,
+        value=row.value,
+        low=row.low,
+        high=row.high,
+        told="too few to share" if hidden else with_interval(row),
+        beside="hidden" if hidden else f"{count(row.n)} / {count(row.events)}",
+        is_lead=is_lead,
+    )
+
+
+def decision_figure(report: Report, curves: Curves) -> str:
+    """Decision curve of the primary model, its comparator and the shortcuts; nothing without one."""
+    if curves.decision is None:
+        return ""
+    wanted = (report.primary.model, report.primary.comparator or "", "site-and-missingness")
+    names = {model: model_name(report, model) for model in wanted if model in curves.decision.models}
+    return decision_plot(curves.decision, names=names, title=f"Decision curve, {curves.finding}")
+
+
+def patterns_figure(report: Report, patterns: Sequence[SharedPattern]) -> str:
+    """Which kinds of evidence were there together."""
+    rows = [
+        PatternRow(
+            present=tuple(kind in pattern.present for kind in report.kinds),
+            n=pattern.n,
+            told=f"{count(pattern.n)} cases" + (f", {count(pattern.events)} events" if pattern.events is not None else ""),
+            label=f"{pattern.pooled} other patterns, pooled" if pattern.pooled else "",
+        )
+        for pattern in patterns
+    ]
+    return pattern_bars(rows, kinds=report.kinds, title="Patterns of evidence that was there") if rows else ""

@@ -1,0 +1,172 @@
+"""The report as one HTML file: no script, no network, light and dark, on screen and on paper.
+
+Gathers what the template shows. All words go through Jinja with escaping on; only pictures of our own drawing are markup.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from attending.evaluation import Result
+from attending.report import figures, words
+from attending.report.ledger import Ledger
+from attending.report.report import Report
+from attending.report.sharing import shared_patterns
+
+HEAD_METRICS = ("auroc", "calibration_slope", "brier")
+WHOLE_METRICS = ("auroc", "auroc_within_site", "auprc", "brier", "log_loss", "calibration_slope", "calibration_intercept")
+THRESHOLD_METRICS = ("sensitivity", "specificity", "ppv", "npv", "flagged_per_100", "net_benefit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadRow:
+    """One model of the first screen."""
+
+    name: str
+    cells: tuple[str, ...]
+    is_lead: bool
+    remark: str = ""
+
+
+def page_of(report: Report) -> str:
+    """The whole page; `report` has been through `sharing.shared`."""
+    environment = Environment(
+        loader=PackageLoader("attending.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=words.count, figure=words.figure, signed=words.signed, metric=words.metric_name, told=words.with_interval
+    )
+    ledger = Ledger(report.results)
+    patterns = shared_patterns(report.patterns)
+    style, _, _ = environment.loader.get_source(environment, "report.css")  # type: ignore[union-attr]
+    return environment.get_template("report.html").render(
+        report=report,
+        style=Markup(style),
+        disclaimer=words.DISCLAIMER,
+        sentence=words.question_sentence(report),
+        protocol=words.protocol_sentence(report),
+        openings=words.openings_sentence(report),
+        head_metrics=HEAD_METRICS,
+        head=_head(report, ledger),
+        verdict=_verdict(report, ledger),
+        worst=_worst(report, ledger),
+        cautions=words.not_to_be_concluded(report, ledger),
+        primary_events=next((one for one in report.flow.findings if one.finding == report.finding), None),
+        first_figure=_first_figure(report, ledger),
+        findings=[_finding(report, ledger, name) for name in ledger.findings()],
+        patterns_figure=Markup(figures.patterns_figure(report, patterns)),
+        best=words.BEST,
+    )
+
+
+def _head(report: Report, ledger: Ledger) -> list[HeadRow]:
+    primary = report.primary
+    wanted = dict.fromkeys(
+        name for name in (primary.model, primary.comparator, "site-and-missingness", "demographics") if name is not None
+    )
+    rows = []
+    for model in wanted:
+        found = [ledger.value(model=model, metric=metric, finding=report.finding) for metric in HEAD_METRICS]
+        if any(row is not None for row in found):
+            cells = tuple(words.with_interval(row) for row in found)
+            remark = primary.chosen if model == primary.comparator else words.DETAILS.get(model, "")
+            name = words.model_name(report, model)
+            rows.append(HeadRow(name=name, cells=cells, is_lead=model == primary.model, remark=remark))
+    return rows
+
+
+def _verdict(report: Report, ledger: Ledger) -> dict[str, str] | None:
+    primary = report.primary
+    if primary.comparator is None:
+        return None
+    row = ledger.difference(model=primary.model, comparator=primary.comparator, metric=primary.metric, finding=report.finding)
+    if row is None:
+        return None
+    return {
+        "compared": words.compared(report, row),
+        "interval": f"{words.level_words(row)} {words.interval(row)}" if row.low is not None else "no interval",
+        "ruling": words.ruling(row),
+        "adjusted": row.adjusted or "declared as primary beforehand, not adjusted",
+        "note": row.note,
+    }
+
+
+def _worst(report: Report, ledger: Ledger) -> dict[str, Any] | None:
+    row, judged, small = words.worst_slice(report, ledger)
+    if row is None:
+        return {"judged": 0, "small": small} if small else None
+    return {
+        "slice": (row.slice or "").replace("_", " "),
+        "value": row.slice_value,
+        "told": words.with_interval(row),
+        "n": row.n,
+        "events": row.events,
+        "judged": judged,
+        "small": small,
+    }
+
+
+def _first_figure(report: Report, ledger: Ledger) -> dict[str, Any] | None:
+    curves = next((one for one in report.curves if one.finding == report.finding), None)
+    curves = curves or next(iter(report.curves), None)
+    if curves is None:
+        return None
+    return {
+        "svg": Markup(figures.calibration_figure(report, ledger, curves)),
+        "finding": curves.finding,
+        "note": curves.calibration.note,
+    }
+
+
+def _finding(report: Report, ledger: Ledger, finding: str) -> dict[str, Any]:
+    """All that is told about one finding."""
+    model = report.primary.model
+    curves = next((one for one in report.curves if one.finding == finding), None)
+    models = ledger.models(finding=finding)
+    whole = {name: {row.metric: row for row in ledger.metrics(model=name, finding=finding)} for name in models}
+    metrics = [metric for metric in WHOLE_METRICS if any(metric in rows for rows in whole.values())]
+    at = whole.get(model, {})
+    thresholds = [at[metric] for metric in THRESHOLD_METRICS if metric in at]
+    reason = next((row.note for row in thresholds if row.value is None), "")
+    return {
+        "name": finding,
+        "counts": next((one for one in report.flow.findings if one.finding == finding), None),
+        "metrics": metrics,
+        "rows": [_row(report, name, whole[name], metrics) for name in models],
+        "models_figure": Markup(figures.models_figure(report, ledger, finding)),
+        "differences_figure": Markup(figures.differences_figure(report, ledger, finding)),
+        "slices_figure": Markup(figures.slices_figure(report, ledger, finding)),
+        "decision_figure": Markup(figures.decision_figure(report, curves)) if curves else "",
+        "decision_note": curves.decision.note if curves and curves.decision else "",
+        "calibration_figure": Markup(figures.calibration_figure(report, ledger, curves)) if curves else "",
+        "calibration_note": curves.calibration.note if curves else "",
+        "thresholds": [row for row in thresholds if row.value is not None],
+        "no_threshold": reason,
+        "remarks": _remarks(tuple(at.values())),
+    }
+
+
+def _row(report: Report, model: str, rows: dict[str, Result], metrics: list[str]) -> dict[str, Any]:
+    return {
+        "name": words.model_name(report, model),
+        "remark": words.DETAILS.get(model, ""),
+        "is_lead": model == report.primary.model,
+        "cells": [words.with_interval(rows.get(metric)) for metric in metrics],
+    }
+
+
+def _remarks(rows: Sequence[Result]) -> list[str]:
+    """Methods and notes of the primary model's rows, each once, with the metrics they belong to."""
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        for remark in (row.method, row.note):
+            if remark:
+                told.setdefault(remark, []).append(words.metric_name(row.metric))
+    return [f"{', '.join(names)}: {remark}" for remark, names in told.items()]

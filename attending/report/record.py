@@ -1,0 +1,80 @@
+"""`report.json`: the report as plain data, for programs. `results` are frozen rows; keys are only ever added."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from attending.report.ledger import Ledger
+from attending.report.report import Curves, Report
+from attending.report.sharing import shared_counts, shared_patterns
+from attending.report.words import DISCLAIMER, not_to_be_concluded
+
+FORMAT = 1
+
+
+def record_of(report: Report) -> dict[str, Any]:
+    """Everything the page shows, as JSON types; `report` has been through `sharing.shared`."""
+    return {
+        "format": FORMAT,
+        "disclaimer": DISCLAIMER,
+        "title": report.title,
+        "warning": report.warning,
+        "question": asdict(report.question),
+        "flow": {**asdict(report.flow), "rows_refused": report.flow.rows_refused},
+        "audit": {**asdict(report.audit), "verdict": report.audit.verdict or "not run"},
+        "protocol": asdict(report.conduct),
+        "primary": asdict(report.primary),
+        "may_not_be_concluded": list(not_to_be_concluded(report, Ledger(report.results))),
+        "results": [_plain(row.to_row()) for row in report.results],
+        "curves": [_curves(one) for one in report.curves],
+        "columns": [asdict(column) for column in report.columns],
+        "patterns": [asdict(pattern) for pattern in shared_patterns(report.patterns)],
+        "privacy": None if report.privacy is None else asdict(report.privacy),
+        "provenance": dict(report.provenance),
+        "model": dict(report.model),
+        "undeclared": list(report.undeclared),
+        "notes": list(report.notes),
+    }
+
+
+def _curves(curves: Curves) -> dict[str, Any]:
+    calibration, risk, decision = curves.calibration, curves.risk, curves.decision
+    return {
+        "finding": curves.finding,
+        "calibration": {
+            "predicted": _numbers(calibration.predicted),
+            "observed": _numbers(calibration.observed),
+            "low": _numbers(calibration.low),
+            "high": _numbers(calibration.high),
+            "note": calibration.note,
+        },
+        "risk": {
+            "edges": _numbers(risk.edges),
+            "events": shared_counts([int(number) for number in risk.events]),
+            "others": shared_counts([int(number) for number in risk.others]),
+        },
+        "decision": None
+        if decision is None
+        else {
+            "thresholds": _numbers(decision.thresholds),
+            "models": {name: _numbers(values) for name, values in decision.models.items()},
+            "treat_all": _numbers(decision.treat_all),
+            "note": decision.note,
+        },
+    }
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    return [round(float(value), 6) if np.isfinite(value) else None for value in values]
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _number(value) for name, value in row.items()}
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

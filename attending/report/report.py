@@ -1,0 +1,197 @@
+"""What a report is made of: the evidence gathered by every other room, as one frozen noun. Nothing is computed here.
+
+Counts and names only: no patient's text, film or id has a place in these nouns. What counts under 5 may leave the house is
+decided in `sharing.py`, what is said about it in `words.py`, and how it looks in `templates/`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from attending.evaluation import Result
+from attending.evaluation.curve import CalibrationCurve, DecisionCurve, RiskDistribution
+
+UNSTATED = "unstated"
+
+
+class ReportError(ValueError):
+    """A report cannot be written from what was gathered; the message says what is lacking."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What was asked, of whom, and when. Each part is words; "unstated" is printed as such, never left out.
+
+    `target` is the target as recorded, such as `diagnosis = "appendicitis"`. `sampling` is cohort, case-control,
+    convenience or unstated.
+    """
+
+    target: str
+    population: str = UNSTATED
+    unit: str = "one row per case"
+    prediction_time: str = UNSTATED
+    reference_standard: str = UNSTATED
+    sampling: str = UNSTATED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Events:
+    """How often one finding is recorded: `known` cases, `events` among them with the finding."""
+
+    finding: str
+    known: int
+    events: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Records that were not used, and why; `what` says what is counted (rows, images, values)."""
+
+    reason: str
+    count: int
+    what: str = "rows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """From the table to the analysis: rows read, cases and patients used, findings, and what was refused."""
+
+    rows: int
+    cases: int
+    patients: int
+    groups: int
+    findings: tuple[Events, ...]
+    refused: tuple[Refusal, ...] = ()
+    reported: tuple[Refusal, ...] = ()
+
+    @property
+    def rows_refused(self) -> int:
+        """Rows that were not used."""
+        return sum(refusal.count for refusal in self.refused if refusal.what == "rows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditFinding:
+    """One check: what it found, in words; `level` is blocks, warns or notes."""
+
+    check: str
+    level: str
+    told: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What the audit said. `verdict` None: no audit was run. `waivers` map a check to the reason why it was waived."""
+
+    verdict: str | None = None
+    findings: tuple[AuditFinding, ...] = ()
+    waivers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conduct:
+    """How the procedure was judged. `kind`: split, cv, site or quick; `openings`: how often outer results were opened."""
+
+    kind: str
+    folds: int
+    repeats: int
+    seed: int
+    reason: str
+    openings: int
+    hash: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Primary:
+    """The one comparison declared beforehand. `chosen` says in words how the comparator was chosen."""
+
+    model: str = "fused"
+    comparator: str | None = None
+    finding: str | None = None
+    metric: str = "auroc"
+    chosen: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curves:
+    """The curves of one finding. `risk` and `calibration` are those of the primary model."""
+
+    finding: str
+    calibration: CalibrationCurve
+    risk: RiskDistribution
+    decision: DecisionCurve | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnRow:
+    """One column of the schema: its role, why it has it, its unit and whether its being missing may be seen."""
+
+    name: str
+    role: str
+    why: str = ""
+    unit: str = ""
+    is_visible: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pattern:
+    """Cases that hold exactly these kinds of evidence; `events` is for the primary finding, among `known`."""
+
+    present: tuple[str, ...]
+    n: int
+    known: int
+    events: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Privacy:
+    """What de-identification did, in counts, and what it cannot find."""
+
+    identity_columns: tuple[str, ...]
+    counts: Mapping[str, int]
+    promises: Mapping[str, str]
+    not_found: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """Everything a report shows. `warning` is a headline such as "shows confounding, not performance".
+
+    `cautions` are what a person declared may not be concluded; those that follow from the figures are added. `labels` map a
+    model's name to what readers are told; known names need none. `kinds` are the kinds of evidence that patterns speak of.
+    """
+
+    title: str
+    question: Question
+    flow: Flow
+    conduct: Conduct
+    results: tuple[Result, ...]
+    primary: Primary = field(default_factory=Primary)
+    audit: Audit = field(default_factory=Audit)
+    curves: tuple[Curves, ...] = ()
+    columns: tuple[ColumnRow, ...] = ()
+    kinds: tuple[str, ...] = ()
+    patterns: tuple[Pattern, ...] = ()
+    privacy: Privacy | None = None
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    undeclared: tuple[str, ...] = ()
+    warning: str = ""
+    cautions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    model: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.results:
+            raise ReportError("a report needs results; judge the predictions first")
+        if not self.flow.findings:
+            raise ReportError("a report needs at least one finding with its counts")
+
+    @property
+    def finding(self) -> str:
+        """The finding of the first screen: the primary one, else the only one, else the macro average where there is one."""
+        if self.primary.finding is not None:
+            return self.primary.finding
+        names = [one.finding for one in self.flow.findings]
+        has_macro = any(row.finding == "macro" for row in self.results)
+        return "macro" if len(names) > 1 and has_macro else names[0]

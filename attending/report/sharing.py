@@ -1,0 +1,68 @@
+"""What a report may show outside: counts of patients under 5 hidden, and enough beside them that none can be worked out.
+
+Result rows go through `evaluation.sharing`; here are the other tables of a report. Counts of records in the flow (rows read,
+rows refused) are no counts of patients by a characteristic and stay as they are, so that rows in = rows used + rows reported.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from attending.evaluation.sharing import FEWEST, shareable, suppress
+from attending.report.report import Pattern, Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedPattern:
+    """A pattern as it may be shown; None is a hidden count. `pooled` counts the patterns that were put together."""
+
+    present: tuple[str, ...]
+    n: int | None
+    events: int | None
+    pooled: int = 0
+
+
+def shared(report: Report) -> Report:
+    """The same report with result rows that may be shared."""
+    return replace(report, results=shareable(report.results))
+
+
+def shared_patterns(patterns: Sequence[Pattern]) -> tuple[SharedPattern, ...]:
+    """Patterns by size; those under 5 cases pooled, with the next smallest where the pool itself would be under 5.
+
+    Events are hidden where they, or the cases without, are under 5 (with complementary suppression).
+    """
+    ordered = sorted(patterns, key=lambda pattern: (-pattern.n, pattern.present))
+    kept = [pattern for pattern in ordered if pattern.n >= FEWEST]
+    pool = [pattern for pattern in ordered if pattern.n < FEWEST]
+    while pool and sum(pattern.n for pattern in pool) < FEWEST and kept:
+        pool.append(kept.pop())
+    rows = [(one.present, one.n, one.known, one.events, 0) for one in kept]
+    if pool:
+        totals = tuple(sum(getattr(one, name) for one in pool) for name in ("n", "known", "events"))
+        rows.append(((), *totals, len(pool)))
+    if not rows:
+        return ()
+    table = suppress([[events, known - events, n - known] for _, n, known, events, _ in rows])
+    return tuple(
+        SharedPattern(
+            present=present,
+            n=n if n >= FEWEST else None,
+            events=events if None not in hidden[:2] and n >= FEWEST else None,
+            pooled=pooled,
+        )
+        for (present, n, _, events, pooled), hidden in zip(rows, table, strict=True)
+    )
+
+
+def shared_counts(counts: Sequence[int]) -> list[int | None]:
+    """A row of counts whose total is known: those from 1 to 4 hidden, and the next smallest while they could be worked out."""
+    hidden = {place for place, number in enumerate(counts) if 0 < number < FEWEST}
+    shown = sorted((number, place) for place, number in enumerate(counts) if number >= FEWEST)
+    while hidden and shown and _follows([counts[place] for place in hidden]):
+        hidden.add(shown.pop(0)[1])
+    return [None if place in hidden else int(number) for place, number in enumerate(counts)]
+
+
+def _follows(counts: Sequence[int]) -> bool:
+    """Whether hidden counts (each at least 1) are all told by their sum."""
+    return len(counts) == 1 or sum(counts) == len(counts)

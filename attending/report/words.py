@@ -1,0 +1,226 @@
+"""What is said about figures: numbers with their intervals, verdicts, and what may not be concluded.
+
+The words are those of the evidence rules: "estimated probability of the recorded label", "shown" or "not shown", never a bare
+percentage. A figure without an interval says so.
+"""
+
+from attending.evaluation import METRICS, Result, verdict
+from attending.report.ledger import Ledger
+from attending.report.report import UNSTATED, Report
+
+DISCLAIMER = "Research software, not a medical device; not for decisions about patients"
+MODELS = {
+    "fused": "Fused model",
+    "best-baseline": "Best baseline",
+    "prevalence": "Prevalence alone",
+    "site-and-missingness": "Site and missingness alone",
+    "demographics": "Age and sex alone",
+    "boosted-trees": "Boosted trees",
+    "random-forest": "Random forest",
+    "logistic-regression": "Logistic regression",
+    "notes": "Notes alone",
+    "film": "Films alone",
+    "embeddings": "Embeddings alone",
+    "late-fusion": "Late fusion",
+    "oracle": "Oracle",
+}
+_TABULAR = "numbers, signs, age and sex"
+DETAILS = {
+    "prevalence": "the same answer for everybody",
+    "site-and-missingness": "no value, word or pixel",
+    "boosted-trees": _TABULAR,
+    "random-forest": _TABULAR,
+    "logistic-regression": _TABULAR,
+    "notes": "TF-IDF, logistic regression",
+    "film": "thumbnail and edges, logistic regression",
+    "late-fusion": "a weight per modality",
+    "oracle": "knows how the data were made",
+}
+"""What a model looks at, in small print beside its name."""
+METRIC_NAMES = {
+    "auroc": "AUROC",
+    "auroc_within_site": "AUROC within site",
+    "auprc": "AUPRC",
+    "brier": "Brier score",
+    "log_loss": "Log loss",
+    "calibration_slope": "Calibration slope",
+    "calibration_intercept": "Calibration in the large",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "flagged_per_100": "Flagged per 100",
+    "net_benefit": "Net benefit",
+}
+BEST = {
+    "auroc": "1; 0.5 is chance",
+    "auroc_within_site": "1; 0.5 is chance",
+    "auprc": "1; the prevalence is chance",
+    "brier": "0",
+    "log_loss": "0",
+    "calibration_slope": "1",
+    "calibration_intercept": "0",
+}
+FEW_EVENTS = 100
+
+
+def model_name(report: Report, model: str) -> str:
+    """What readers are told instead of a model's name."""
+    if model in report.labels:
+        return report.labels[model]
+    if model.startswith("fused-without-"):
+        return f"Fused model without {model.removeprefix('fused-without-')}"
+    return MODELS.get(model, model)
+
+
+def metric_name(metric: str) -> str:
+    """A metric as it is written in the field."""
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def figure(value: float | None, metric: str = "") -> str:
+    """A number in three decimals (counts per 100 in one), with a true minus sign."""
+    if value is None:
+        return "–"
+    return f"{value:z.1f}".replace("-", "−") if metric == "flagged_per_100" else f"{value:z.3f}".replace("-", "−")
+
+
+def signed(value: float | None) -> str:
+    """A difference with its sign."""
+    return "–" if value is None else f"{value:+z.3f}".replace("-", "−")
+
+
+def interval(row: Result) -> str:
+    """`0.812–0.879` (with "to" where signs occur), or the words "no interval"."""
+    if row.low is None or row.high is None:
+        return "no interval"
+    if row.comparator is not None:
+        return f"{signed(row.low)} to {signed(row.high)}"
+    between = "–" if row.low >= 0.0 else " to "
+    return f"{figure(row.low, row.metric)}{between}{figure(row.high, row.metric)}"
+
+
+def with_interval(row: Result | None) -> str:
+    """`0.846 (0.812–0.879)`; "not estimable" where there is no value."""
+    if row is None:
+        return "–"
+    if row.value is None:
+        return "too few to say" if row.note.startswith("too small") else "not estimable"
+    value = signed(row.value) if row.comparator is not None else figure(row.value, row.metric)
+    return f"{value} ({interval(row)})"
+
+
+def count(number: int | None) -> str:
+    """A count with thousands set apart; a hidden one says so."""
+    return "under 5" if number is None else f"{number:,}".replace(",", "\u202f")
+
+
+def level_words(row: Result) -> str:
+    """`95 % interval`."""
+    return f"{100 * (row.level or 0.95):.4g}\u00a0% interval"
+
+
+def compared(report: Report, row: Result) -> str:
+    """One comparison in words, without a verdict."""
+    return (
+        f"{model_name(report, row.model)} minus {lowered(model_name(report, row.comparator or ''))}, "
+        f"{metric_name(row.metric)}: {signed(row.value)}"
+    )
+
+
+def ruling(row: Result) -> str:
+    """ "better: shown", "worse: shown" or "a difference is not shown"."""
+    if row.value is None or verdict(row) != "shown":
+        return "a difference is not shown"
+    metric = METRICS.get(row.metric)
+    is_better = (row.value > 0) == (metric is None or metric.better != "lower")
+    return "better: shown" if is_better else "worse: shown"
+
+
+def lowered(label: str) -> str:
+    """A label inside a sentence: its first letter small unless the word is an abbreviation."""
+    return label[:1].lower() + label[1:] if label[1:2].islower() else label
+
+
+def question_sentence(report: Report) -> str:
+    """Population, unit, prediction time, target as recorded and reference standard, in one sentence."""
+    asked = report.question
+    at = f"asked {asked.prediction_time}" if asked.prediction_time != UNSTATED else "at a prediction time that is unstated"
+    population = asked.population if asked.population != UNSTATED else "a population that is unstated"
+    standard = asked.reference_standard if asked.reference_standard != UNSTATED else "which is unstated"
+    return (
+        f"In {population} ({asked.unit}), {at}: the estimated probability of the recorded label {asked.target}; "
+        f"reference standard: {standard}."
+    )
+
+
+def protocol_sentence(report: Report) -> str:
+    """How the procedure was judged."""
+    conduct = report.conduct
+    if conduct.kind == "cv":
+        told = (
+            f"Nested cross-validation, {conduct.folds} folds × {conduct.repeats} "
+            f"{'repeats' if conduct.repeats != 1 else 'repeat'}, whole groups held out; tuning, early stopping, calibration "
+            "and thresholds inside each training fold. The figures describe the procedure, not the one delivered model."
+        )
+    elif conduct.kind == "site":
+        told = (
+            "One site left out at a time; tuning, calibration and thresholds without that site. "
+            "The figures describe the procedure, not the one delivered model."
+        )
+    elif conduct.kind == "quick":
+        told = "One quick split: exploratory, nothing may be concluded."
+    else:
+        told = (
+            "One split into train, tune, calibrate and test, whole groups apart. "
+            "The intervals describe this one model; what retraining would change is not in them."
+        )
+    return told
+
+
+def openings_sentence(report: Report) -> str:
+    """How often outer results were opened."""
+    opened = report.conduct.openings
+    times = {0: "never before this report", 1: "once", 2: "twice"}.get(opened, f"{opened} times")
+    after = " Every look after the first makes the figures more optimistic than they seem." if opened > 1 else ""
+    return f"Outer results opened {times}.{after}"
+
+
+def not_to_be_concluded(report: Report, ledger: Ledger) -> tuple[str, ...]:
+    """What may not be concluded: what a person declared, then what follows from the figures and the protocol."""
+    told = list(report.cautions)
+    primary, finding = report.primary, report.finding
+    if report.conduct.kind == "quick":
+        told.append("Anything: this is one exploratory split.")
+    if primary.comparator is not None:
+        row = ledger.difference(model=primary.model, comparator=primary.comparator, metric=primary.metric, finding=finding)
+        other = lowered(model_name(report, primary.comparator))
+        if row is None or verdict(row) != "shown":
+            ours = lowered(model_name(report, primary.model))
+            told.append(f"That the {ours} is better than {other}, or as good as it: a difference is not shown either way.")
+    gaps = ledger.value(model="site-and-missingness", metric="auroc", finding=finding)
+    if gaps is not None and gaps.low is not None and gaps.low > 0.5:
+        told.append(
+            f"That the figures come from the evidence alone: site and missingness reach AUROC {with_interval(gaps)} "
+            "without one value, word or pixel."
+        )
+    events = next((one.events for one in report.flow.findings if one.finding == finding), None)
+    if events is not None and events < FEW_EVENTS:
+        told.append(f"Fine distinctions: there are {count(events if events >= 5 else None)} events; the intervals are wide.")
+    sampling = report.question.sampling
+    if sampling != "cohort":
+        told.append(f"Absolute risks, PPV, NPV or net benefit elsewhere: the sampling is {sampling}, so they do not transfer.")
+    if report.audit.verdict is None:
+        told.append("That the data are free of leaks and shortcuts: no audit was run.")
+    if report.question.reference_standard == UNSTATED:
+        told.append("That the recorded label is the disease: the reference standard is unstated.")
+    told.append("That it holds at another site or a later time, or that a patient benefits: neither was studied here.")
+    return tuple(dict.fromkeys(told))
+
+
+def worst_slice(report: Report, ledger: Ledger) -> tuple[Result | None, int, int]:
+    """The subgroup or site with the lowest AUROC of the primary model, how many could be judged, how many were too small."""
+    slices = ledger.slices(model=report.primary.model, metric="auroc", finding=report.finding)
+    judged = [row for row in slices if row.value is not None]
+    lowest = min(judged, key=lambda row: row.value if row.value is not None else 1.0, default=None)
+    return lowest, len(judged), len(slices) - len(judged)
