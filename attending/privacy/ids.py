@@ -43,7 +43,8 @@ def check_key(key: bytes) -> None:
 
 
 def project_key(path: Path) -> bytes:
-    """The key kept in a file, made on first use and readable by its owner only."""
+    """The key kept in a file, made on first use and readable by its owner only. Raises `PrivacyError` for a damaged one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
