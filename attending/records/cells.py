@@ -20,7 +20,7 @@ from attending.records.schema import AT_QUESTION, UNRECORDED_TIME, UNSTATED, Col
 from attending.records.table import Table
 from attending.records.times import hours_of
 from attending.records.units import UnitError, canonical, convert
-from attending.records.values import Number, Reading, is_unknown, read_number
+from attending.records.values import Number, Reading, is_unknown, looks_like_unit, read_number
 
 _SEX = {"m": "male", "male": "male", "man": "male", "boy": "male", "männlich": "male", "f": "female", "female": "female",
         "woman": "female", "girl": "female", "w": "female", "weiblich": "female"}  # fmt: skip
@@ -181,7 +181,7 @@ def in_unit(number: Number, found: str | None, expected: str, *, code: str) -> N
     try:
         return Number(number.reading, convert(number.value, found, expected, code=code))
     except UnitError as error:
-        return Number(Reading.REFUSED, why=str(error))
+        return Number(Reading.REFUSED, why=str(error) if looks_like_unit(found) else "what stands for its unit is none")
 
 
 def _read_sign(source: _Source, i: int, cell: str) -> Cell:

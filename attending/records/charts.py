@@ -37,10 +37,10 @@ class Refused:
 class Records:
     """What a table gave. `rows[i]` are the row numbers behind `charts[i]`; `counts` a tally per input column over used rows.
 
-    `reasons` count, per column, why values were not used. `missing` are input columns of the schema that the table lacks:
-    absent evidence for every case. `unread_labels` counts target cells with a value the schema does not list (unknown).
-    `companions` are tallies over the rows of each companion, and `companion_reasons` their reasons. `schema` is the schema as
-    used, with what the companions completed (units of codes): keep this one with a model.
+    `reasons` count, per column, why values were not used. `missing` are input columns of the schema that the table lacks, and
+    companions (`--labs`) that were not given: absent evidence for every case. `unread_labels` counts target cells with a value
+    the schema does not list (unknown). `companions` are tallies over the rows of each companion, `companion_reasons` their
+    reasons. `schema` is the schema as used, with what the companions completed (units of codes): keep this one with a model.
     """
 
     charts: tuple[Chart, ...] = field(repr=False)
@@ -80,7 +80,7 @@ def read_charts(
     a value that cannot be read an error. Without `needs_truth` the target columns may be absent, as when predicting.
     """
     schema = _with_companions(schema, companions)
-    _check_columns(table, schema, is_strict=is_strict, needs_truth=needs_truth)
+    _check_columns(table, schema, companions, is_strict=is_strict, needs_truth=needs_truth)
     asked, ids, patients, refused = _who_and_when(table, schema)
     usable = [i for i in range(len(table)) if i not in refused]
     by_case = _rows_by_case(table, schema, ids, usable)
@@ -148,7 +148,10 @@ def read_charts(
         ),
         counts={name: tally(cell.reading for cell in cells) for name, cells in read.items()},
         reasons={name: _reasons(cells) for name, cells in read.items()},
-        missing=tuple(column.name for column in schema.inputs if column.name not in present),
+        missing=(
+            *(column.name for column in schema.inputs if column.name not in present),
+            *(f"--{spec.kind}" for spec in schema.companions if spec.kind not in companions),
+        ),
         unread_labels={name: sum(i in rows for i in used) for name, rows in unread.items() if rows},
         companions={kind: each.counts for kind, each in joined.items()},
         companion_reasons={kind: each.reasons for kind, each in joined.items()},
@@ -173,7 +176,9 @@ def _absences(cells: list[Cell], joined: Sequence[Sequence[Absence]]) -> tuple[A
     )
 
 
-def _check_columns(table: Table, schema: Schema, *, is_strict: bool, needs_truth: bool) -> None:
+def _check_columns(
+    table: Table, schema: Schema, companions: Mapping[str, Table], *, is_strict: bool, needs_truth: bool
+) -> None:
     for role in (Role.ID, Role.CASE, Role.PATIENT, Role.GROUP, Role.ASKED_AT):
         table.require([column.name for column in schema.of(role)], purpose=f"the {role.value}")
     if needs_truth:
@@ -181,6 +186,12 @@ def _check_columns(table: Table, schema: Schema, *, is_strict: bool, needs_truth
     if not is_strict:
         return
     table.require([column.name for column in schema.inputs], purpose="an input")
+    for spec in schema.companions:
+        if spec.kind not in companions:
+            raise SchemaError(
+                f"{table.name}: the schema declares the companion {spec.kind}, which was not given; "
+                f"give it (--{spec.kind} FILE)"
+            )
     undeclared = schema.undeclared()
     if undeclared:
         raise SchemaError(

@@ -149,7 +149,7 @@ def _as_column(name: str, evidence: Evidence) -> Column:
 
 def _empty(name: str, context: _Context) -> Column | None:
     if not context.cells[name]:
-        return Column(name=name, role=Role.IGNORED, why="empty in every row")
+        return Column(name=name, role=Role.IGNORED, why="empty or unknown in every row")
     return None
 
 

@@ -7,6 +7,7 @@ around. Cells of a CSV stay text here; what a cell means is decided by the schem
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -184,7 +185,7 @@ def _restrict(table: Table, where: str) -> Table:
     try:
         keep = typed.select(pl.sql_expr(where).alias("keep"))["keep"]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        reason = str(error).split("\n", 1)[0][:200]
+        reason = re.split(r"values?:|\n", str(error), maxsplit=1)[0].strip()[:200]  # behind "values:" polars quotes cells
         raise RecordError(
             f"{table.name}: --where cannot be evaluated ({reason}); expected an SQL condition "
             "such as \"age_years >= 18 and site = 'A'\""

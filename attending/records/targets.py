@@ -48,10 +48,10 @@ def _infer(table: Table, column: str, *, positive: str | None, is_alone: bool) -
     classes = tuple(sorted(counts))
     if positive is not None:
         if positive not in counts:
-            shown = ", ".join(classes[:12])
-            raise SchemaError(
-                f'{place}: no row has the positive value "{positive}".{did_you_mean(positive, classes)} Its values: {shown}'
-            )
+            # labels are no patient text, but a note named as target by mistake is
+            are_labels = len(classes) <= 30 and max(map(len, classes)) <= 40
+            shown = f"{did_you_mean(positive, classes)} Its values: {', '.join(classes)}" if are_labels else ""
+            raise SchemaError(f'{place}: no row has the positive value "{positive}", expected one of {len(classes)}.{shown}')
         return Target(column=column, kind=TargetKind.BINARY, classes=classes, positive=positive)
     if len(counts) == 2:
         return Target(column=column, kind=TargetKind.BINARY, classes=classes, positive=_positive(counts, is_alone=is_alone))

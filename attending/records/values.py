@@ -115,7 +115,7 @@ def read_number(  # noqa: PLR0911 -- one return per reading
                 return Number(Reading.REFUSED, why="not a plain number, and the schema states no unit to convert to")
             value = convert(value, number[2].strip(), unit, code=code)
         except UnitError as error:
-            return Number(Reading.REFUSED, why=_unit_reason(number[2], error))
+            return Number(Reading.REFUSED, why=str(error) if looks_like_unit(number[2]) else "not a number")
     if mark is None:
         return Number(Reading.READ, value)
     is_below = "<" in mark or mark == "≤"
@@ -125,9 +125,9 @@ def read_number(  # noqa: PLR0911 -- one return per reading
     return Number(_MARKED[rule], why=f'"{mark}" is {rule.value} by the schema')
 
 
-def _unit_reason(found: str, error: UnitError) -> str:
-    # what follows a number may be prose about the patient; only something short without spaces is quoted as a unit
-    return str(error) if re.fullmatch(r"[^\s\d]{1,8}(/[^\s]{1,6})?", found.strip()) else "not a number"
+def looks_like_unit(text: str) -> bool:
+    """Whether a text may be quoted as a unit: short and without spaces, so no prose about the patient."""
+    return re.fullmatch(r"[^\s]{1,8}(/[^\s]{1,6})?", text.strip()) is not None
 
 
 def _read_infinite(*, is_low: bool, rules: ValueRules) -> Number:

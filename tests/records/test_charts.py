@@ -175,6 +175,7 @@ def test_values_are_held_in_the_schemas_unit(csv: Write) -> None:
         c,5,mmol,1
         d,5,kg,0
         e,5,,0
+        f,5,Mrs Secret phoned,0
     """)
     schema = _schema(_number("glucose", unit="mg/dL", unit_column="glucose_unit"), Column(name="glucose_unit", role=Role.UNIT))
     records = _read(path, schema)
@@ -182,7 +183,8 @@ def test_values_are_held_in_the_schemas_unit(csv: Write) -> None:
     assert values == pytest.approx([90.0, 90.078])
     reasons = " ".join(records.reasons["glucose"])
     assert 'found unit "mmol", expected one that converts to "mg/dL"' in reasons
-    assert records.counts["glucose"].refused == 3
+    assert records.counts["glucose"].refused == 4
+    assert "Secret" not in reasons
     with pytest.raises(RecordError, match=r'table.csv row 4, column "glucose" \(number\): found unit "mmol"'):
         _read(path, schema, is_strict=True)
 

@@ -157,6 +157,13 @@ def test_a_companion_without_time_is_undeclared(csv: Write) -> None:
         read_charts(read_table(csv(VISITS)), SCHEMA, companions={"labs": labs}, is_strict=True)
 
 
+def test_a_declared_companion_that_is_not_given_is_named(csv: Write) -> None:
+    table = read_table(csv(VISITS))
+    assert read_charts(table, _declared()).missing == ("--labs",)
+    with pytest.raises(SchemaError, match=r"declares the companion labs, which was not given; give it \(--labs FILE\)"):
+        read_charts(table, _declared(), is_strict=True)
+
+
 def test_the_tables_own_unit_holds_for_its_code(csv: Write) -> None:
     columns = (*SCHEMA.columns, Column(name="crp_mg_l", code="crp", role=Role.NUMBER, unit="mg/L", time=AT_QUESTION))
     table = read_table(csv(VISITS.replace("seen", "seen,crp_mg_l").replace("12:00", "12:00,3")))

@@ -11,8 +11,8 @@ from attending.records.schema_file import from_toml, to_toml
 
 NAMES = [
     "patient_id", "id", "visit_id", "group_id", "case", "site", "date", "age", "sex", "note", "film", "crp_mg_l",
-    "crp_unit", "crp_mg_l_time", "glucose (mmol/L)", "pain", "vector", "name", "outcome", "url", "view", "x", "dx", "finding_from", "height",
-    "width",
+    "crp_unit", "crp_mg_l_time", "glucose (mmol/L)", "pain", "vector", "name", "outcome", "url", "view", "x", "dx",
+    "finding_from", "height", "width",
 ]  # fmt: skip
 CELLS = st.one_of(
     st.sampled_from(

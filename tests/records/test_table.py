@@ -130,6 +130,13 @@ def test_a_where_that_cannot_be_used_is_refused(csv: Write, where: str, expected
         read_table(path, where=where)
 
 
+def test_a_where_quotes_no_cell(csv: Write) -> None:
+    path = csv("id,note\n1,Secret\n2,Fever")
+    with pytest.raises(RecordError, match="cannot be evaluated") as caught:
+        read_table(path, where="cast(note as int) > 3")
+    assert "Secret" not in str(caught.value)
+
+
 def test_a_missing_column_is_named_with_the_nearest(csv: Write) -> None:
     table = read_table(csv("patient_id,age\n1,9"))
     with pytest.raises(SchemaError, match=r'no column "patient", which was named as the target. Did you mean "patient_id"'):

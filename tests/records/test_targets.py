@@ -62,6 +62,7 @@ def test_several_columns_take_their_affirmative_value(csv: Write) -> None:
         (["a", "a", "?"], None, "has 1 class among 2 known rows"),
         (["", "?"], None, "has 0 class"),
         (["a;b", "b"], "a", "lists of labels, so --positive does not apply"),
+        (["a longish sentence about Mrs Secret", "a second one that is at least forty letters"], "A1", "expected one of 2.$"),
         (["a", "b"], "A1", 'no row has the positive value "A1"'),
         ([str(i) for i in range(40)], None, "numbers and free text are no target"),
     ],
