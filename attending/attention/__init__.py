@@ -8,6 +8,8 @@ from attending.attention.core import Attended, Choice, attend, explain, merge
 from attending.attention.costs import Cost, Limits
 from attending.attention.errors import AttentionError
 from attending.attention.grouped import GroupedAttention, GroupedConfig
+from attending.attention.indexed import IndexedAttention, IndexedConfig
+from attending.attention.latent import LatentAttention, LatentConfig
 from attending.attention.masks import blocks, causal, documents, drop, everything, keep, keep_keys, padding, window
 from attending.attention.mechanism import Cache, Mechanism, MechanismConfig
 from attending.attention.positions import AlibiConfig, LearnedConfig, PositionConfig, RelativeBiasConfig, RotaryConfig
@@ -24,6 +26,10 @@ __all__ = [
     "Cost",
     "GroupedAttention",
     "GroupedConfig",
+    "IndexedAttention",
+    "IndexedConfig",
+    "LatentAttention",
+    "LatentConfig",
     "LearnedConfig",
     "Limits",
     "LinearScaling",

@@ -6,10 +6,14 @@ from typing import Any
 
 from attending.attention.errors import AttentionError
 from attending.attention.grouped import GroupedConfig
+from attending.attention.indexed import IndexedConfig
+from attending.attention.latent import LatentConfig
 from attending.attention.mechanism import MechanismConfig
 
 MECHANISMS: Mapping[str, type[MechanismConfig]] = {
     "grouped": GroupedConfig,
+    "indexed": IndexedConfig,
+    "latent": LatentConfig,
 }
 
 

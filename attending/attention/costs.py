@@ -80,16 +80,21 @@ def bytes_of(dtype: str) -> int:
 
 def cache_cost(widths: Mapping[str, tuple[int, int]], *, length: int, batch: int, dtype: str) -> CacheCost:
     """Bytes of a growing memory with these (heads, dim) by name, after `length` tokens."""
-    vectors = sum(heads for heads, _ in widths.values())
-    per_token = sum(heads * dim for heads, dim in widths.values()) * bytes_of(dtype)
-    scale = vectors * BYTES["float32"] if dtype == "int8" else 0
-    slots = capacity_for(length)
+    return slots_cost(widths, used=length, allocated=capacity_for(length), batch=batch, dtype=dtype)
+
+
+def slots_cost(
+    widths: Mapping[str, tuple[int, int]], *, used: int, allocated: int, batch: int, dtype: str, per_token: int | None = None
+) -> CacheCost:
+    """Bytes of a memory of `allocated` slots, `used` of them full. `per_token` None: each token fills one slot more."""
+    per_slot = sum(heads * dim for heads, dim in widths.values()) * bytes_of(dtype)
+    scale = sum(heads for heads, _ in widths.values()) * BYTES["float32"] if dtype == "int8" else 0
     return CacheCost(
-        per_token=per_token,
-        used=batch * length * per_token,
-        allocated=batch * slots * per_token,
-        scales=batch * length * scale,
-        scales_allocated=batch * slots * scale,
+        per_token=per_slot if per_token is None else per_token,
+        used=batch * used * per_slot,
+        allocated=batch * allocated * per_slot,
+        scales=batch * used * scale,
+        scales_allocated=batch * allocated * scale,
     )
 
 

@@ -25,7 +25,8 @@ def weights_by(
 ) -> Float[Tensor, "batch head row key"]:
     """Weights of the chosen queries (None: all), in the order given. With a sink, rows sum to 1 less what the sink takes."""
     if rows is not None:
-        q, scoring = _picked(q, scoring, rows)
+        chosen = check_rows(rows, q.shape[2], q.device)
+        q, scoring = q[:, :, chosen], scoring.pick_rows(chosen)
     scores, alive = masked_scores(q, k, scoring)
     scores = scores.view(*q.shape[:3], k.shape[2])
     if sink is None:
@@ -97,9 +98,8 @@ def _head_distance(weights: Float[Tensor, "batch head row key"]) -> Float[Tensor
     return torch.stack(columns, dim=-1)
 
 
-def _picked(q: Tensor, scoring: Scoring, rows: Sequence[int]) -> tuple[Tensor, Scoring]:
-    n_query = q.shape[2]
+def check_rows(rows: Sequence[int], n_query: int, device: torch.device) -> Int[Tensor, " row"]:
+    """Row indices as a tensor, negative ones counted from the end; raises where a row does not exist."""
     if any(not -n_query <= row < n_query for row in rows):
         raise AttentionError(f"rows: found {list(rows)}, expected indices of the {n_query} queries")
-    index = torch.as_tensor(rows, dtype=torch.long, device=q.device) % n_query
-    return q[:, :, index], scoring.pick_rows(index)
+    return torch.as_tensor(rows, dtype=torch.long, device=device) % n_query

@@ -53,6 +53,10 @@ class Scoring:
         """The same rules for the chosen queries, in the order given."""
         return replace(self, grid=self.grid.pick_rows(rows), biases=self._cut(2, rows))
 
+    def also(self, bias: ScoreBias) -> "Scoring":
+        """The same rules with one more bias."""
+        return replace(self, biases=(*self.biases, bias))
+
     @property
     def learns_bias(self) -> bool:
         """Whether gradients must reach a bias."""

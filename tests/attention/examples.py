@@ -12,6 +12,8 @@ from torch import Tensor
 from attending.attention import (
     AlibiConfig,
     GroupedConfig,
+    IndexedConfig,
+    LatentConfig,
     LearnedConfig,
     Mask,
     MechanismConfig,
@@ -41,6 +43,11 @@ class Example:
     masks: tuple[str, ...] = ()
     caches: bool = True
     cross: bool = True
+
+    @property
+    def counts_positions(self) -> bool:
+        """Whether tokens know their place, which holes in the sequence then move; the references count indices."""
+        return getattr(self.config, "position", None) is not None or hasattr(self.config, "rotary")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +87,8 @@ MASKS: dict[str, MaskKind] = {
     "causal | drop": MaskKind(mask=causal() | drop(PAIRS), seen=lambda b, i, j: j <= i or not PAIRS[b, i, j]),
 }
 
+LATENT = {"latent_dim": 8, "rope_dim": 4, "nope_dim": 6, "value_dim": 5}
+
 EXAMPLES: dict[str, Example] = {
     "mha": Example(config=GroupedConfig(dim=24, n_heads=4), reference=references.grouped),
     "gqa": Example(config=GroupedConfig(dim=24, n_heads=4, n_kv_heads=2, bias=True), reference=references.grouped),
@@ -104,6 +113,19 @@ EXAMPLES: dict[str, Example] = {
     "t5": Example(
         config=GroupedConfig(dim=24, n_heads=4, position=RelativeBiasConfig(n_buckets=8, max_distance=10)),
         reference=references.grouped,
+    ),
+    "mla": Example(config=LatentConfig(dim=24, n_heads=4, **LATENT), reference=references.latent),
+    "mla with a query latent": Example(
+        config=LatentConfig(dim=24, n_heads=4, query_latent_dim=10, output_bias=True, **LATENT), reference=references.latent
+    ),
+    "dsa": Example(
+        config=IndexedConfig(dim=24, n_heads=4, top_k=4, index_heads=2, index_dim=6, **LATENT), reference=references.indexed
+    ),
+    "dsa over all": Example(
+        config=IndexedConfig(
+            dim=24, n_heads=4, top_k=40, index_heads=2, index_dim=6, query_latent_dim=10, output_bias=True, **LATENT
+        ),
+        reference=references.latent,
     ),
     "learned": Example(
         config=GroupedConfig(dim=24, n_heads=4, position=LearnedConfig(length=16)), reference=references.grouped

@@ -6,7 +6,15 @@ Each returns the output and the weights. `seen` is a plain boolean tensor [batch
 import torch
 from torch import Tensor
 
-from attending.attention import AlibiConfig, GroupedAttention, LearnedConfig, RelativeBiasConfig, RotaryConfig
+from attending.attention import (
+    AlibiConfig,
+    GroupedAttention,
+    IndexedAttention,
+    LatentAttention,
+    LearnedConfig,
+    RelativeBiasConfig,
+    RotaryConfig,
+)
 
 
 def softmax_seen(scores: Tensor, seen: Tensor, sink: Tensor | None = None) -> Tensor:
@@ -65,3 +73,45 @@ def grouped(module: GroupedAttention, x: Tensor, seen: Tensor, context: Tensor |
         outputs.append(all_weights[-1] @ v)
     output = torch.cat(outputs, -1) @ module.output.weight.T + (module.output.bias if config.output_bias else 0.0)
     return torch.where(seen.any(-1).any(1)[..., None], output, 0.0), torch.stack(all_weights, 1)
+
+
+def latent(
+    module: LatentAttention | IndexedAttention, x: Tensor, seen: Tensor, context: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    c, p, source = module.config, module.projections, x if context is None else context
+    place = torch.arange(x.shape[1]).expand(x.shape[0], -1)
+    asked = x if c.query_latent_dim is None else rms_normed(x @ p.query_down.weight.T, p.query_norm)
+    down = source @ p.latent_down.weight.T
+    remembered, shared = rms_normed(down[..., : c.latent_dim], p.latent_norm), down[..., c.latent_dim :]
+    shared = shared if context is not None else rotated(shared, c.rotary, place)
+    outputs, all_weights = [], []
+    for head in range(c.n_heads):
+        q = asked @ p.query_up.weight.unflatten(0, (c.n_heads, -1))[head].T
+        q_rope = q[..., c.nope_dim :] if context is not None else rotated(q[..., c.nope_dim :], c.rotary, place)
+        k = remembered @ p.key_up.weight.unflatten(0, (c.n_heads, -1))[head].T
+        v = remembered @ p.value_up.weight.unflatten(0, (c.n_heads, -1))[head].T
+        scores = (q[..., : c.nope_dim] @ k.mT + q_rope @ shared.mT) / (c.nope_dim + c.rope_dim) ** 0.5
+        all_weights.append(softmax_seen(scores, seen[:, head]))
+        outputs.append(all_weights[-1] @ v)
+    output = torch.cat(outputs, -1) @ p.output.weight.T + (p.output.bias if c.output_bias else 0.0)
+    return torch.where(seen.any(-1).any(1)[..., None], output, 0.0), torch.stack(all_weights, 1)
+
+
+def indexed(module: IndexedAttention, x: Tensor, seen: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    c, n, source = module.config, module.indexer, x if context is None else context
+    place, turn = torch.arange(x.shape[1]).expand(x.shape[0], -1), RotaryConfig(rotary_dim=c.rope_dim)
+    p = module.projections
+    asked = x if c.query_latent_dim is None else rms_normed(x @ p.query_down.weight.T, p.query_norm)
+    key = source @ n.key.weight.T
+    key = (key - key.mean(-1, keepdim=True)) / (key.var(-1, keepdim=True, unbiased=False) + c.norm_eps).sqrt()
+    key = key * n.key_norm.weight + n.key_norm.bias
+    key = key if context is not None else rotated(key, turn, place)
+    index = 0.0
+    for head in range(c.index_heads):
+        q = asked @ n.query.weight.unflatten(0, (c.index_heads, -1))[head].T
+        q = q if context is not None else rotated(q, turn, place)
+        share = x @ n.share.weight[head] * c.index_heads**-0.5
+        index = index + share[..., None] * torch.relu(q @ key.mT * c.index_dim**-0.5)
+    index = index.masked_fill(~seen[:, 0], -torch.inf)
+    best = index.argsort(dim=-1, descending=True, stable=True)[..., : c.top_k]
+    return latent(module, x, seen & torch.zeros_like(seen[:, 0]).scatter(-1, best, True)[:, None], context)

@@ -56,11 +56,6 @@ caching = sweep(lambda example: example.caches)
 crossing = sweep(lambda example: example.cross)
 
 
-def positions_count_indices(kind: MaskKind) -> bool:
-    """keep_keys with holes moves the positions of what follows; the references count indices."""
-    return kind is not MASKS["keep_keys"]
-
-
 def test_every_mechanism_of_the_catalog_has_an_example() -> None:
     assert {name_of(example.config) for example in EXAMPLES.values()} == set(MECHANISMS)
 
@@ -68,7 +63,7 @@ def test_every_mechanism_of_the_catalog_has_an_example() -> None:
 @sweep_with_masks()
 def test_forward_and_weights_are_the_formula(example: Example, kind: MaskKind) -> None:
     module, x = built(example), tokens(BATCH, LENGTH, example.config.dim)
-    if not positions_count_indices(kind) and getattr(example.config, "position", None) is not None:
+    if kind is MASKS["keep_keys"] and example.counts_positions:
         return check_holes_are_absence(module, x)
     seen = kind.dense(BATCH, LENGTH, LENGTH, example.config.n_heads)
     existing = x if kind.exists is None else torch.where(kind.exists[..., None], x, 0.0)
@@ -320,7 +315,7 @@ def test_cost_is_what_the_module_has_and_does(example: Example) -> None:
     module = example.config.build()
     cost = example.config.cost(12, batch=2)
     assert cost.parameters == sum(p.numel() for p in module.parameters())
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(tokens(2, 12, example.config.dim, dtype=torch.float32), mask=everything())
     assert abs(counter.get_total_flops() - cost.flops) <= 0.01 * cost.flops
     train = example.config.cost(12, batch=2, phase="train")
