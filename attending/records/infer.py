@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from attending.records import names, units
+from attending.records.association import GIVEAWAY_AUROC, auroc_alone, determines
 from attending.records.choice import restrict
 from attending.records.error import SchemaError
 from attending.records.kinds import Evidence, find_kind, is_image
-from attending.records.schema import EACH_ROW, INPUTS, UNRECORDED_TIME, UNSTATED, Column, Role, Schema, Target
+from attending.records.schema import EACH_ROW, INPUTS, UNRECORDED_TIME, UNSTATED, Column, Role, Schema, Target, TargetKind
 from attending.records.table import Table
-from attending.records.targets import infer_targets
+from attending.records.targets import infer_targets, read_truth
 from attending.records.times import read_moment, time_unit
-from attending.records.values import is_unknown
+from attending.records.values import is_unknown, read_number
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +65,7 @@ def infer_schema(
             context.roles[name] = _place(name, context, only)
     _link_times(context)
     _leave_out_doubled_notes(context)
+    _warn_of_giveaways(context)
     schema = Schema(
         columns=tuple(context.roles[name] for name in table.frame.columns),
         targets=context.targets,
@@ -269,30 +271,25 @@ def _starts_like(cells: list[str], beginnings: tuple[str, ...]) -> bool:
 
 
 def _determined(name: str, context: _Context) -> Column | None:
-    """A column whose values each go with one value of the target is the target by another name.
-
-    Asked only where it cannot be chance: at least 30 filled rows with a known target, at least 5 of each of two target
-    values, and at least 5 rows for each value of the column on average.
-    """
-    values = set(context.cells[name])
-    if len(context.cells[name]) < 30 or 5 * len(values) > len(context.cells[name]):
-        return None
-    known = {target.column: set(context.cells[target.column]) for target in context.targets}
     for target in context.targets:
-        pairs = [
-            (cell, label)
-            for cell, label in zip(context.table.cells(name), context.table.cells(target.column), strict=True)
-            if cell in values and label in known[target.column]
-        ]
-        labels = [label for _, label in pairs]
-        frequent = [label for label in set(labels) if labels.count(label) >= 5]
-        n_values = len({cell for cell, _ in pairs})
-        if len(pairs) < 30 or len(frequent) < 2 or 5 * n_values > len(pairs):
-            continue
-        if len(set(pairs)) == n_values:
-            why = f'each of its {n_values} values goes with one value of "{target.column}" in all {len(pairs)} rows'
-            return Column(name=name, role=Role.OUTCOME, why=f"{why}: the label by another name")
+        why = determines(context.table.cells(name), context.table.cells(target.column), name=target.column)
+        if why is not None:
+            return Column(name=name, role=Role.OUTCOME, why=why)
     return None
+
+
+def _warn_of_giveaways(context: _Context) -> None:
+    """Say it in the reason where a number alone nearly tells a binary target; whether it may is for a person to know."""
+    for target in context.targets:
+        if target.kind is not TargetKind.BINARY:
+            continue
+        truths = [read_truth(target, cell) or {} for cell in context.table.cells(target.column)]
+        for column in [column for column in context.roles.values() if column.role is Role.NUMBER]:
+            values = [read_number(cell, column.rules).value for cell in context.table.cells(column.name)]
+            reached = auroc_alone(values, [truth.get(target.column) for truth in truths])
+            if reached is not None and reached >= GIVEAWAY_AUROC:
+                said = f'alone it reaches AUROC {reached:.2f} for "{target.column}": make sure that the label is not made of it'
+                context.roles[column.name] = replace(column, why=f"{column.why}; {said}")
 
 
 def _link_times(context: _Context) -> None:
