@@ -24,6 +24,7 @@ from attending.records.clinic.world import (
     MODALITIES,
     SHADOWS,
     SITES,
+    SWITCH_RATE,
     World,
     build_world,
     disease_probability,
@@ -133,7 +134,7 @@ def _express(
     config: ClinicConfig, world: World, streams: Streams, *, people: People, diseases: np.ndarray, site: np.ndarray
 ) -> Facts:
     """Findings of each case, and which of them its evidence will tell."""
-    switches = streams.uniform("switch", people.row, 2) < 0.5
+    switches = streams.uniform("switch", people.row, 2) < SWITCH_RATE
     states = np.concatenate([diseases, switches], axis=1)
     cause = states @ (1 << np.arange(states.shape[1])[::-1])  # causes are enumerated in binary order
     u = streams.uniform("finding", people.row, len(world.findings))
@@ -146,11 +147,18 @@ def _express(
     )
     absent = missing_probability(config, diseases, site=site, age_band=people.age_band)
     present = streams.uniform("missing", people.row, len(MODALITIES)) >= absent
-    blank = streams.uniform("field missing", people.row, len(world.findings)) < config.field_missing_rate
-    in_film = np.array([finding.modality == "film" for finding in world.findings])
-    of_modality = np.array([MODALITIES.index(finding.modality) for finding in world.findings])
-    expressed = present[:, of_modality] & (in_film | ~blank)
-    return Facts(site=site, age_band=people.age_band, male=people.male, level=level, expressed=expressed, present=present)
+    told = np.stack([np.array(finding.told)[level[:, place]] for place, finding in enumerate(world.findings)], axis=1)
+    tells = streams.uniform("field missing", people.row, len(world.findings)) < told
+    there = present[:, [MODALITIES.index(finding.modality) for finding in world.findings]]
+    return Facts(
+        site=site,
+        age_band=people.age_band,
+        male=people.male,
+        level=level,
+        expressed=there & tells,
+        silent=there & ~tells,
+        present=present,
+    )
 
 
 def _write_notes(
@@ -237,12 +245,12 @@ def _box(mask: Bool[np.ndarray, "height width"]) -> Box:
 
 def _weights(config: ClinicConfig, world: World, facts: Facts) -> Float[np.ndarray, "finding case disease"]:
     """What each expressed finding adds to the log-odds of each disease, given all the others."""
-    with_all = _log_odds(posterior(config, world, facts, facts.expressed))
+    with_all = _log_odds(posterior(config, world, facts, known=facts.expressed, silent=facts.silent))
     weights = np.zeros((len(world.findings), *with_all.shape), dtype=np.float32)
     for place in range(len(world.findings)):
         without = facts.expressed.copy()
         without[:, place] = False
-        weights[place] = with_all - _log_odds(posterior(config, world, facts, without))
+        weights[place] = with_all - _log_odds(posterior(config, world, facts, known=without, silent=facts.silent))
     return weights
 
 

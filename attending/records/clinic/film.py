@@ -1,7 +1,7 @@
-"""Chest films, drawn: lungs, ribs, heart and diaphragm, and shadows whose masks are known.
+"""Chest films: a healthy chest (`chest.py`), the shadows asked for with their masks, electrodes, and how it was exposed.
 
-Whole batches are drawn at once in coordinates from 0 to 1 (y down, x to the reader's right), so any film size shows the same
-patient. Everything in a film is a pure function of its row of random numbers.
+Whole batches are drawn at once, in coordinates that do not know the film's size, so any size shows the same patient. A film is
+a pure function of its case's random numbers.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from attending.records.clinic.config import ClinicConfig
+from attending.records.clinic import chest
+from attending.records.clinic.chest import Field, soft_step
+from attending.records.clinic.config import ClinicConfig, Style
 from attending.records.clinic.streams import Streams
 from attending.records.clinic.world import SHADOWS
 
-BATCH = 256
+BATCH = 128
+"""Films drawn at once; small enough that a field of them stays in the processor's cache."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,6 +25,31 @@ class Films:
 
     pixels: Float[np.ndarray, "case height width"]
     masks: Bool[np.ndarray, "case shadow height width"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exposure:
+    """A way of making films: how ribs show, the curve of grey values, grain, and the fall of light from one edge."""
+
+    rib_contrast: float
+    gamma: float
+    grain: float
+    fall_x: float = 0.0
+    fall_y: float = 0.0
+    frame: float = 0.0
+
+
+EXPOSURES: dict[Style, tuple[Exposure, ...]] = {
+    "development": (
+        Exposure(rib_contrast=0.055, gamma=1.0, grain=0.016),
+        Exposure(rib_contrast=0.040, gamma=1.2, grain=0.022, fall_y=0.06),
+        Exposure(rib_contrast=0.070, gamma=0.9, grain=0.012, frame=0.02),
+    ),
+    "fresh": (
+        Exposure(rib_contrast=0.048, gamma=1.1, grain=0.020, fall_x=0.07),
+        Exposure(rib_contrast=0.062, gamma=0.85, grain=0.014, fall_x=-0.05, fall_y=-0.04, frame=0.03),
+    ),
+}
 
 
 def draw_films(
@@ -36,118 +64,128 @@ def draw_films(
     size = config.film_size
     pixels = np.zeros((len(rows), size, size), dtype=np.float32)
     masks = np.zeros((len(rows), len(SHADOWS), size, size), dtype=bool)
-    for start in range(0, len(rows), BATCH):
-        part = slice(start, start + BATCH)
-        pixels[part], masks[part] = _draw(config, streams, rows[part], shadows[part], site[part])
+    ways = EXPOSURES[config.style]
+    way = (streams.uniform(f"film style {config.style}", rows, 1)[:, 0] * len(ways)).astype(int)
+    for number, exposure in enumerate(ways):
+        chosen = np.flatnonzero(way == number)
+        for start in range(0, len(chosen), BATCH):
+            part = chosen[start : start + BATCH]
+            sheet = _Sheet(streams, rows[part], size)
+            film = chest.chest(sheet.x, sheet.y, sheet.uniform("film body", chest.DRAWS), rib_contrast=exposure.rib_contrast)
+            masks[part] = _cast(film, sheet, shadows[part])
+            film = film + _electrodes(sheet)
+            site_contrast = config.site_shift.contrast * np.array([0.0, 0.35, -0.25])[site[part]]
+            pixels[part] = _expose(film, exposure, sheet, site_contrast.astype(np.float32))
     return Films(pixels=pixels, masks=masks)
 
 
-def _draw(
-    config: ClinicConfig, streams: Streams, rows: np.ndarray, shadows: np.ndarray, site: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    size = config.film_size
-    body = streams.uniform("film body", rows, 16).astype(np.float32)[:, :, None, None]
-    grid = (np.arange(size, dtype=np.float32) + 0.5) / size
-    page_y, page_x = grid[None, :, None], grid[None, None, :]
-    # Each patient stands a little differently: shifted, turned and scaled.
-    turn = (body[:, 0] - 0.5) * 0.12
-    scale = 1.0 + (body[:, 1] - 0.5) * 0.16
-    x0, y0 = page_x - 0.5 - (body[:, 2] - 0.5) * 0.10, page_y - 0.5 - (body[:, 3] - 0.5) * 0.10
-    x, y = (x0 + turn * y0) / scale, (y0 - turn * x0) / scale
-    lung = np.maximum(_lung(x, y, -1.0), _lung(x, y, 1.0))
-    film = 0.55 * _soft(1.0 - ((x / 0.47) ** 2 + ((y - 0.08) / 0.62) ** 2) ** 2, 0.3)
-    film = film - 0.33 * lung
-    ribs = np.cos((y + 0.55 * x**2 - 0.08 * body[:, 4]) * (2 * np.pi / (0.105 + 0.02 * body[:, 5])))
-    film = film + (0.05 + 0.04 * body[:, 6]) * _soft(ribs - 0.2, 0.3) * _soft(0.42 - np.abs(x), 0.05)
-    heart = _soft(1.0 - ((x - 0.06) / (0.13 + 0.03 * body[:, 7])) ** 2 - ((y - 0.16) / 0.17) ** 2, 0.25)
-    spine = np.exp(-((x / 0.055) ** 2))
-    film = film + 0.26 * heart + 0.16 * spine
-    added, masks = _shadows(streams, rows, shadows, x, y)
-    film = film + added
-    film = film + _wires(streams, rows, x0, y0)
-    grain = streams.normal("film grain", rows, size * size).astype(np.float32).reshape(-1, size, size)
-    film = film + 0.018 * grain
-    contrast = 0.8 + 0.4 * body[:, 8] + config.site_shift.contrast * np.array([0.0, 0.35, -0.25])[site][:, None, None]
-    film = 0.5 + (film - 0.35) * contrast + (body[:, 9] - 0.5) * 0.16
-    return (np.round(np.clip(film, 0.0, 1.0) * 255.0) / 255.0).astype(np.float32), masks
+class _Sheet:
+    """A batch of films: its random numbers and the coordinates of each patient, who stands shifted, turned and scaled."""
+
+    def __init__(self, streams: Streams, rows: Int[np.ndarray, " film"], size: int) -> None:
+        self.streams, self.rows, self.size = streams, rows, size
+        place = self.uniform("film place", 4)
+        grid = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
+        self.page_y, self.page_x = grid[None, :, None], grid[None, None, :]
+        turn, scale = (place[:, 0] - 0.5) * 0.14, 1.0 + (place[:, 1] - 0.5) * 0.16
+        x, y = self.page_x - (place[:, 2] - 0.5) * 0.10, self.page_y - (place[:, 3] - 0.5) * 0.10
+        self.x, self.y = (x + turn * y) / scale, (y - turn * x) / scale
+
+    def uniform(self, name: str, draws: int) -> Float[np.ndarray, "film draw 1 1"]:
+        return self.streams.uniform(name, self.rows, draws).astype(np.float32)[:, :, None, None]
 
 
-def _lung(x: np.ndarray, y: np.ndarray, side: float) -> np.ndarray:
-    width = 0.155 - 0.05 * np.clip(-y / 0.35, 0.0, 1.0)
-    floor = 0.30 + 0.10 * (np.abs(x) - 0.2)
-    shape = 1.0 - ((x - side * 0.205) / width) ** 2 - ((y + 0.02) / 0.36) ** 2
-    return _soft(shape, 0.15) * _soft(floor - y, 0.02)
-
-
-def _shadows(
-    streams: Streams, rows: np.ndarray, shadows: np.ndarray, x: np.ndarray, y: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    total = np.zeros(np.broadcast_shapes(x.shape, y.shape), dtype=np.float32)
-    masks = np.zeros((len(rows), len(SHADOWS), *total.shape[1:]), dtype=bool)
-    for place, (name, painter) in enumerate(_PAINTERS.items()):
+def _cast(film: Field, sheet: _Sheet, shadows: Bool[np.ndarray, "film shadow"]) -> Bool[np.ndarray, "film shadow height width"]:
+    """Cast the shadows on the films (in place) and return where they lie. Where it is dense already, a shadow shows less."""
+    masks = np.zeros((len(film), len(SHADOWS), *film.shape[1:]), dtype=bool)
+    for place, name in enumerate(SHADOWS):
         chosen = np.flatnonzero(shadows[:, place])
         if len(chosen):
-            u = streams.uniform(f"shadow {name}", rows[chosen], 8).astype(np.float32)[:, :, None, None]
-            density, extent = painter(x[chosen], y[chosen], u)
-            total[chosen] += density * (0.20 + 0.10 * u[:, 7])
+            u = sheet.uniform(f"shadow {name}", 8)[chosen]
+            density, extent = _PAINTERS[name](sheet.x[chosen], sheet.y[chosen], u)
+            strength = (0.55 + 0.25 * u[:, 7]) * np.clip(0.68 - film[chosen], 0.0, None)
+            film[chosen] += density * strength
             masks[chosen, place] = extent > 0.0
-    return total, masks
+    return masks
 
 
-# A painter gives the density of a shadow and a field that is positive over its extent with a margin of about 2 hundredths.
+# A painter gives the density of a shadow, and a field that is positive over its extent with a margin of 2 hundredths of a film.
 
 
 def _spot(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A place inside a lung: (x, y) of shape [film, 1, 1]."""
     side = np.where(u[:, 0] < 0.5, -1.0, 1.0)
-    return side * (0.20 + 0.10 * (u[:, 1] - 0.5)), -0.18 + 0.34 * u[:, 2]
+    return side * (0.22 + 0.09 * (u[:, 1] - 0.5)), -0.20 + 0.32 * u[:, 2]
 
 
-def _patch(x: np.ndarray, y: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _patch(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
+    """Airspace shadow: a soft, clotted cloud."""
     cx, cy = _spot(u)
-    radius = 0.085 + 0.03 * u[:, 3]
-    wobble = 0.35 * np.sin(70 * x + 20 * u[:, 4]) * np.sin(65 * y + 20 * u[:, 5])
+    radius = 0.080 + 0.025 * u[:, 3]
+    clots = sum(
+        0.28
+        * np.sin(k * (40 * x + 20 * u[:, 4]) + 5 * np.sin(19 * y + k))
+        * np.sin(k * (43 * y + 20 * u[:, 5]) + 5 * np.sin(17 * x))
+        for k in (1.0, 1.7, 2.6)
+    )
     distance = ((x - cx) ** 2 + ((y - cy) / (0.8 + 0.4 * u[:, 6])) ** 2) / radius**2
-    return np.exp(-(distance**1.5)) * (1.0 + wobble), 1.35 - distance
+    return np.exp(-(distance**1.5)) * (1.0 + clots), 1.45 - distance
 
 
-def _nodule(x: np.ndarray, y: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _nodule(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
+    """A round, sharp mass with a slightly bumpy edge."""
     cx, cy = _spot(u)
-    radius = 0.055 + 0.02 * u[:, 3]
-    distance = np.sqrt((x - cx) ** 2 + (y - cy) ** 2)
-    return 1.2 * _soft(radius - distance, 0.008), radius + 0.025 - distance
+    radius = 0.050 + 0.020 * u[:, 3]
+    angle = np.arctan2(y - cy, x - cx)
+    distance = np.sqrt((x - cx) ** 2 + (y - cy) ** 2) / (
+        1.0 + 0.04 * np.sin(3 * angle + 6 * u[:, 4]) + 0.03 * np.sin(7 * angle)
+    )
+    return 1.25 * soft_step(radius - distance, 0.012), radius + 0.025 - distance
 
 
-def _effusion(x: np.ndarray, y: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _effusion(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
+    """Fluid that fills the angle above the diaphragm and climbs along the wall."""
     side = np.where(u[:, 0] < 0.5, -1.0, 1.0)
-    lateral = np.clip((x * side - 0.08) / 0.25, 0.0, 1.2)
-    surface = 0.22 - 0.04 * u[:, 1] - (0.06 + 0.06 * u[:, 2]) * lateral**2
-    inner, outer = x * side - 0.07, 0.36 - x * side
-    density = _soft(y - surface, 0.012) * _soft(0.32 - y, 0.02) * _soft(inner, 0.015) * _soft(outer, 0.015)
-    extent = np.minimum(np.minimum(y - surface + 0.02, 0.34 - y), np.minimum(inner, outer))
-    return 1.2 * density, extent
+    along = x * side
+    climb = np.clip((along - 0.10) / 0.26, 0.0, 1.2)
+    surface = 0.165 - 0.03 * u[:, 1] - (0.08 + 0.08 * u[:, 2]) * climb**2
+    inner, outer = along - 0.10, 0.365 - along
+    density = soft_step(y - surface, 0.025) * soft_step(0.29 - y, 0.06) * soft_step(inner, 0.05) * soft_step(outer, 0.03)
+    return 1.7 * density, np.minimum(np.minimum(y - surface + 0.02, 0.30 - y), np.minimum(inner, outer))
 
 
-def _band(x: np.ndarray, y: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _band(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
+    """Three thin parallel lines across the lung."""
     cx, cy = _spot(u)
-    along, across = x - cx, y - cy - (u[:, 3] - 0.5) * 0.6 * (x - cx)
-    lines = sum(np.exp(-(((across - shift) / 0.011) ** 2)) for shift in (-0.05, 0.0, 0.05))
-    return lines * _soft(0.09 - np.abs(along), 0.01), np.minimum(0.11 - np.abs(along), 0.08 - np.abs(across))
+    along, across = x - cx, y - cy - (u[:, 3] - 0.5) * 0.5 * (x - cx)
+    lines = np.exp(-(((np.mod(across + 0.0325, 0.065) - 0.0325) / 0.016) ** 2)) * soft_step(0.09 - np.abs(across), 0.01)
+    return 1.35 * lines * soft_step(0.09 - np.abs(along), 0.015), np.minimum(0.105 - np.abs(along), 0.105 - np.abs(across))
 
 
 _PAINTERS = {"patch": _patch, "effusion": _effusion, "band": _band, "nodule": _nodule}
 
 
-def _wires(streams: Streams, rows: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Electrodes: small bright rings anywhere on the chest."""
-    u = streams.uniform("film electrodes", rows, 8).astype(np.float32)[:, :, None, None]
-    total = np.zeros(np.broadcast_shapes(x.shape, y.shape), dtype=np.float32)
+def _electrodes(sheet: _Sheet) -> Field:
+    """Rings with a wire, anywhere on the chest of most patients: bright, and no finding."""
+    u = sheet.uniform("film electrodes", 8)
+    total = np.zeros(sheet.x.shape, dtype=np.float32)
     for k in range(2):
-        distance = np.sqrt((x - 0.7 * (u[:, 3 * k + 1] - 0.5)) ** 2 + (y - 0.6 * (u[:, 3 * k + 2] - 0.5)) ** 2)
-        total = total + (u[:, 3 * k] < 0.4) * 0.3 * np.exp(-(((distance - 0.03) / 0.009) ** 2))
+        x, y = sheet.x - 0.7 * (u[:, 3 * k + 1] - 0.5), sheet.y - 0.6 * (u[:, 3 * k + 2] - 0.5)
+        ring = np.exp(-(((np.sqrt(x**2 + y**2) - 0.028) / 0.009) ** 2))
+        wire = np.exp(-(((y - 3.0 * x**2) / 0.006) ** 2)) * soft_step(x * (1 - 2 * k) - 0.03, 0.01) * 0.4
+        total = total + (u[:, 3 * k] < 0.4) * 0.25 * (ring + wire)
     return total
 
 
-def _soft(distance: np.ndarray, width: float) -> np.ndarray:
-    """A step from 0 to 1 around `distance` 0, smooth over `width`."""
-    return 1.0 / (1.0 + np.exp(-np.clip(distance * (4.0 / width), -30.0, 30.0)))
+def _expose(film: Field, exposure: Exposure, sheet: _Sheet, site_contrast: Float[np.ndarray, " film"]) -> Field:
+    """Grey values of a density, in whole 255ths."""
+    size = sheet.size
+    v = sheet.uniform("film exposure", 2)
+    grain = sheet.streams.normal("film grain", sheet.rows, size * size).astype(np.float32).reshape(-1, size, size)
+    film = film + exposure.fall_x * sheet.page_x + exposure.fall_y * sheet.page_y + exposure.grain * grain
+    contrast = 0.95 + 0.35 * (v[:, 0] - 0.5) + site_contrast[:, None, None]
+    film = np.clip(0.42 + (film - 0.40) * contrast + (v[:, 1] - 0.5) * 0.14, 0.0, 1.0) ** exposure.gamma
+    if exposure.frame:
+        edge = np.minimum(0.5 - np.abs(sheet.page_x), 0.5 - np.abs(sheet.page_y))
+        film = film * (edge > exposure.frame)
+    return (np.round(film * 255.0) / 255.0).astype(np.float32)

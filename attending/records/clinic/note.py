@@ -75,7 +75,7 @@ def _listed(names: list[str], *, affirmed: bool, frames: Frames, dice: Dice) -> 
     for place, name in enumerate(names):
         text += joint if place else ""
         start = 0 if place == 0 else len(text) - len(joint) + 1
-        text += f"{dice.pick(QUALIFIERS)} " + dice.pick(SYMPTOM_NAMES.get(name, (name,)))
+        text += (f"{dice.pick(QUALIFIERS)} " if dice.chance(0.7) else "") + dice.pick(SYMPTOM_NAMES.get(name, (name,)))
         if name in SYMPTOM_NAMES:
             told.append((name, start, len(text)))
     return _Sentence(text + after, tuple(told))

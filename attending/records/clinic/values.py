@@ -13,8 +13,12 @@ from attending.case import Lab, Unit
 from attending.records.clinic.config import ClinicConfig
 from attending.records.clinic.streams import Streams
 
-_SPREAD = 4.0
+_SPREAD = 6.0
 """Upper limits of one test lie within this factor of the usual one, up and down."""
+_NORMAL_DEPTH = 0.8
+"""Normal markers lie up to this far below the upper limit, in natural logarithms; every lower limit lies deeper."""
+_RISE = 0.8
+"""Raised markers lie up to this far above it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,7 @@ MARKER_TESTS = (
     Test(code="crp", unit="mg/L", reference=(0.5, 8.0), other_unit="mg/dL", factor=0.1),
     Test(code="nt_probnp", unit="ng/L", reference=(15.0, 300.0), other_unit="pmol/L", factor=0.1182),
     Test(code="d_dimer", unit="mg/L", reference=(0.05, 0.5), other_unit="ug/L", factor=1000.0),
-    Test(code="ldh", unit="U/L", reference=(60.0, 240.0), other_unit="ukat/L", factor=0.01667),
+    Test(code="ldh", unit="U/L", reference=(30.0, 240.0), other_unit="ukat/L", factor=0.01667),
 )
 OTHER_TESTS = (
     Test(code="sodium", unit="mmol/L", reference=(135.0, 145.0), other_unit="mmol/L", factor=1.0, spread=1.0),
@@ -72,10 +76,8 @@ def measure(
     low, high = _round(reference[:, 0] * scale), _round(reference[:, 1] * scale)
     level = np.zeros((len(rows), n), dtype=int)
     level[:, : markers.shape[1]] = markers
-    # Normal: anywhere between the limits in the logarithm, clear of the upper one; high: 1.15 to 5 times the upper limit.
-    log_low, log_high = np.log(low), np.log(high)
-    normal = np.exp(log_low + (0.05 + 0.9 * spot) * (log_high - log_low))
-    raised = high * np.exp(np.log(1.15) + spot * np.log(5.0 / 1.15))
+    normal = high * np.exp(-_NORMAL_DEPTH * (0.05 + 0.95 * spot))
+    raised = high * np.exp(_RISE * (0.1 + 0.9 * spot))
     other = streams.normal("other laboratory value", rows, n)
     middle, half = (low + high) / 2.0, (high - low) / 2.0
     without_meaning = middle + 0.55 * half * other

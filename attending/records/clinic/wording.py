@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from attending.records.clinic.config import Style
 
 SYMPTOM_NAMES: dict[str, tuple[str, ...]] = {
-    "productive_cough": ("productive cough", "green sputum", "purulent phlegm"),
-    "orthopnoea": ("orthopnoea", "breathlessness lying flat", "nocturnal dyspnoea"),
-    "pleuritic_pain": ("pleuritic pain", "pleurisy", "stabbing chest pain"),
-    "weight_loss": ("weight loss", "wt loss", "night sweats"),
+    "productive_cough": ("productive cough", "purulent sputum"),
+    "orthopnoea": ("orthopnoea", "nocturnal dyspnoea"),
+    "pleuritic_pain": ("pleuritic pain", "pleurisy"),
+    "weight_loss": ("weight loss", "wt loss"),
 }
 OTHER_SYMPTOMS: tuple[str, ...] = (
     "headache", "nausea", "dizziness", "back pain", "skin rash", "heartburn", "constipation", "joint stiffness", "tinnitus",
@@ -38,8 +38,8 @@ RELATIVES: tuple[str, ...] = ("mother", "father", "sister", "brother", "wife", "
 
 FRAMES: dict[Style, Frames] = {
     "development": Frames(
-        affirmed=("Reports {0}.", "Complains of {0}.", "There is {0}.", "Has {0}.", "C/o {0}.", "Pt reports {0}."),
-        denied=("Denies {0}.", "No {0}.", "Without {0}.", "Pt denies {0}.", "There is no {0}.", "Nil {0}."),
+        affirmed=("Reports {0}.", "Complains of {0}.", "Has {0}.", "C/o {0}."),
+        denied=("Denies {0}.", "No {0}.", "Without {0}.", "Nil {0}."),
         elsewhere=("{1} had {0}.", "{1} reported {0}."),
         on_steroids=("Takes prednisolone daily.", "On prednisolone 10 mg.", "Meds: prednisolone, omeprazole."),
         off_steroids=("Takes omeprazole daily.", "On amlodipine 10 mg.", "Meds: metformin, omeprazole."),
@@ -55,7 +55,7 @@ FRAMES: dict[Style, Frames] = {
         ),
     ),
     "fresh": Frames(
-        affirmed=("Today reports {0}.", "On direct questioning has {0}.", "Now complains of {0}.", "This week there is {0}."),
+        affirmed=("Today reports {0}.", "On direct questioning has {0}.", "Now complains of {0}."),
         denied=("Today denies {0}.", "At present no {0}.", "On direct questioning denies {0}.", "So far without {0}."),
         elsewhere=("Years ago the {1} had {0}.", "At home the {1} reported {0}."),
         on_steroids=("Current tablets include prednisolone.", "Still takes prednisolone each morning."),

@@ -37,20 +37,26 @@ _BY_SITE = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, -0.8, 0.8, -0.6], [-0.8, 0.8, -
 AGE_BANDS: tuple[float, ...] = (45.0, 70.0)
 
 # (sensitivity, rate without any cause) of a finding that its disease brings about; chosen by benchmarks/clinic.py.
-_SHADOW = (0.80, 0.10)
-_SYMPTOM = (0.62, 0.25)
-_MARKER = (0.78, 0.12)
-_SWITCH_RATE = 0.5
+_SHADOW = (0.78, 0.15)
+_SYMPTOM = (0.50, 0.28)
+_MARKER = (0.75, 0.18)
+SWITCH_RATE = 0.4
+_DENIED = 0.5
+"""Share of symptoms that are not there of which a note says so; the others it passes over."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Finding:
-    """A categorical fact about a patient: `table[cause, level]` is its probability under every cause."""
+    """A categorical fact about a patient: `table[cause, level]` is its probability under every cause.
+
+    `told[level]` is the probability that evidence of its modality, where there is any, tells it.
+    """
 
     name: str
     modality: str
     levels: tuple[str, ...]
     table: Float[np.ndarray, "cause level"]
+    told: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,6 +80,8 @@ def build_world(config: ClinicConfig) -> World:
     causes = np.array(list(itertools.product((False, True), repeat=len(DISEASES) + 2)))
     diseases, switches = causes[:, : len(DISEASES)], causes[:, len(DISEASES) :]
     never = np.zeros(len(causes), dtype=bool)
+    kept = 1.0 - config.field_missing_rate
+    told = {"film": (1.0, 1.0), "note": (kept * _DENIED, kept), "labs": (kept, kept)}
     findings = []
     for names, modality, rates, switch in (
         (SHADOWS, "film", _SHADOW, switches[:, 0]),
@@ -84,14 +92,15 @@ def build_world(config: ClinicConfig) -> World:
         levels = ("normal", "high") if modality == "labs" else ("absent", "present")
         for place, name in enumerate(names):
             table = np.stack([1.0 - present[:, place], present[:, place]], axis=1)
-            findings.append(Finding(name=name, modality=modality, levels=levels, table=table))
-    findings.append(_switch(STEROIDS, "note", ("absent", "present"), switches[:, 1]))
-    findings.append(_switch(ONSET, "signs", ("sudden", "gradual"), switches[:, 0]))
+            findings.append(Finding(name=name, modality=modality, levels=levels, table=table, told=told[modality]))
+    findings.append(_switch(STEROIDS, "note", ("absent", "present"), switches[:, 1], told=(kept, kept)))
+    findings.append(_switch(ONSET, "signs", ("sudden", "gradual"), switches[:, 0], told=(kept, kept)))
     cancer, embolism = diseases[:, 3], diseases[:, 2]
     smoker = np.where(cancer[:, None], (0.35, 0.30, 0.35), (0.45, 0.30, 0.25))
     swelling = np.where(embolism[:, None], (0.68, 0.20, 0.12), (0.78, 0.12, 0.10))
-    findings.append(Finding(name="smoker", modality="signs", levels=("never", "former", "current"), table=smoker))
-    findings.append(Finding(name="leg_swelling", modality="signs", levels=("none", "one side", "both sides"), table=swelling))
+    levels_of_both = ("never", "former", "current"), ("none", "one side", "both sides")
+    for name, levels, table in zip(("smoker", "leg_swelling"), levels_of_both, (smoker, swelling), strict=True):
+        findings.append(Finding(name=name, modality="signs", levels=levels, table=table, told=(kept, kept, kept)))
     return World(diseases=diseases, switches=switches, findings=tuple(findings))
 
 
@@ -107,7 +116,7 @@ def log_prior(
     probability = disease_probability(config, site=site, age_band=age_band, male=male)
     log_yes, log_no = np.log(probability), np.log1p(-probability)
     by_disease = log_yes @ world.diseases.T.astype(float) + log_no @ (~world.diseases).T.astype(float)
-    by_switch = np.log(np.where(world.switches, _SWITCH_RATE, 1.0 - _SWITCH_RATE)).sum(axis=1)
+    by_switch = np.log(np.where(world.switches, SWITCH_RATE, 1.0 - SWITCH_RATE)).sum(axis=1)
     log_joint = by_disease + by_switch
     if config.shortcut is not None and config.shortcut.kind == "site":
         log_joint = log_joint + np.log(site_given_first_disease(config)[world.diseases[:, 0].astype(int)][:, site].T)
@@ -167,5 +176,7 @@ def _present(
     return (1.0 - swap[:, None]) * own + swap[:, None] * partner
 
 
-def _switch(name: str, modality: str, levels: tuple[str, str], on: Bool[np.ndarray, " cause"]) -> Finding:
-    return Finding(name=name, modality=modality, levels=levels, table=np.stack([~on, on], axis=1).astype(float))
+def _switch(
+    name: str, modality: str, levels: tuple[str, str], on: Bool[np.ndarray, " cause"], *, told: tuple[float, float]
+) -> Finding:
+    return Finding(name=name, modality=modality, levels=levels, table=np.stack([~on, on], axis=1).astype(float), told=told)
