@@ -1,5 +1,6 @@
 """One evidence report: what was asked, of whom, how it was judged, what was found, and what may not be concluded."""
 
+from attending.report.gathering import chosen_words, gather
 from attending.report.report import (
     Audit,
     AuditFinding,
@@ -33,5 +34,7 @@ __all__ = [
     "Refusal",
     "Report",
     "ReportError",
+    "chosen_words",
+    "gather",
     "write_report",
 ]

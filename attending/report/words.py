@@ -5,6 +5,7 @@ percentage. A figure without an interval says so.
 """
 
 from attending.evaluation import METRICS, Result, verdict
+from attending.evaluation.sharing import FEWEST
 from attending.report.ledger import Ledger
 from attending.report.report import UNSTATED, Report
 
@@ -23,6 +24,14 @@ MODELS = {
     "embeddings": "Embeddings alone",
     "late-fusion": "Late fusion",
     "oracle": "Oracle",
+}
+WITHOUT = {
+    "note": "notes",
+    "scan": "films",
+    "lab": "numbers",
+    "sign": "signs",
+    "demographics": "age and sex",
+    "embedding": "embeddings",
 }
 _TABULAR = "numbers, signs, age and sex"
 DETAILS = {
@@ -62,6 +71,8 @@ BEST = {
     "calibration_intercept": "0",
 }
 FEW_EVENTS = 100
+SCARCE = 0.1
+"""A kind of evidence is nearly absent where fewer than this share of the cases hold it."""
 
 
 def model_name(report: Report, model: str) -> str:
@@ -69,7 +80,8 @@ def model_name(report: Report, model: str) -> str:
     if model in report.labels:
         return report.labels[model]
     if model.startswith("fused-without-"):
-        return f"Fused model without {model.removeprefix('fused-without-')}"
+        kind = model.removeprefix("fused-without-")
+        return f"Fused model without {WITHOUT.get(kind, kind)}"
     return MODELS.get(model, model)
 
 
@@ -206,16 +218,31 @@ def not_to_be_concluded(report: Report, ledger: Ledger) -> tuple[str, ...]:
         )
     events = next((one.events for one in report.flow.findings if one.finding == finding), None)
     if events is not None and events < FEW_EVENTS:
-        told.append(f"Fine distinctions: there are {count(events if events >= 5 else None)} events; the intervals are wide.")
+        told.append(
+            f"Fine distinctions: there are {count(events if events >= FEWEST else None)} events; the intervals are wide."
+        )
     sampling = report.question.sampling
     if sampling != "cohort":
         told.append(f"Absolute risks, PPV, NPV or net benefit elsewhere: the sampling is {sampling}, so they do not transfer.")
+    told += _scarce(report)
     if report.audit.verdict is None:
         told.append("That the data are free of leaks and shortcuts: no audit was run.")
     if report.question.reference_standard == UNSTATED:
         told.append("That the recorded label is the disease: the reference standard is unstated.")
     told.append("That it holds at another site or a later time, or that a patient benefits: neither was studied here.")
     return tuple(dict.fromkeys(told))
+
+
+def _scarce(report: Report) -> list[str]:
+    """Kinds of evidence that hardly any case holds."""
+    total = sum(pattern.n for pattern in report.patterns)
+    told = []
+    for kind in report.kinds:
+        held = sum(pattern.n for pattern in report.patterns if kind in pattern.present)
+        if 0 < held < SCARCE * total:
+            number = count(held if held >= FEWEST else None)
+            told.append(f"What {lowered(kind)} add: they are nearly absent, there in {number} of {count(total)} cases.")
+    return told
 
 
 def worst_slice(report: Report, ledger: Ledger) -> tuple[Result | None, int, int]:

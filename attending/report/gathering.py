@@ -1,0 +1,253 @@
+"""From what the other rooms hold to one `Report`: the only place of this room that knows records, privacy and cohort."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from attending.case import Case, Demographics, Embedding, Evidence, Lab, Note, Scan, Sign
+from attending.cohort import Protocol
+from attending.diagnosis import Task
+from attending.evaluation import Outcomes, Result
+from attending.evaluation.curve import calibration_curve, decision_curve, risk_distribution
+from attending.privacy.deidentify import Manifest
+from attending.records import EACH_ROW, Records, Schema, TargetKind
+from attending.report.report import (
+    UNSTATED,
+    Audit,
+    ColumnRow,
+    Conduct,
+    Curves,
+    Events,
+    Flow,
+    Pattern,
+    Primary,
+    Privacy,
+    Question,
+    Refusal,
+    Report,
+)
+
+KIND_NAMES: Mapping[type[Evidence], str] = {
+    Note: "Notes",
+    Scan: "Films",
+    Lab: "Numbers",
+    Sign: "Signs",
+    Demographics: "Age and sex",
+    Embedding: "Embeddings",
+}
+THRESHOLDS = (0.05, 0.60)
+"""Ends of the decision curve where none were declared."""
+MOST_REASONS = 40
+"""Different reasons that are listed one by one; the rest is counted together."""
+
+
+def gather(
+    *,
+    title: str,
+    records: Records,
+    manifest: Manifest,
+    cases: Sequence[Case],
+    task: Task,
+    protocol: Protocol,
+    results: Sequence[Result],
+    outcomes: Mapping[str, Outcomes],
+    primary: Primary,
+    openings: int,
+    provenance: Mapping[str, object],
+    audit: Audit | None = None,
+    thresholds: tuple[float, float] = THRESHOLDS,
+    warning: str = "",
+    cautions: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
+    labels: Mapping[str, str] | None = None,
+    model: Mapping[str, object] | None = None,
+) -> Report:
+    """The report of a study. `cases` are those that took part; `records` say which rows did not, and why.
+
+    `openings` counts how often outer results were opened, this time included. `thresholds` are the declared ends of the
+    decision curve. `outcomes` hold the primary model and whatever the curves should be held against.
+    """
+    schema = records.schema
+    return Report(
+        title=title,
+        question=question_of(schema),
+        flow=_flow(records, cases, task),
+        conduct=_conduct(protocol, openings),
+        results=tuple(results),
+        primary=primary,
+        audit=audit or Audit(waivers=dict(schema.waivers)),
+        curves=curves_of(outcomes, primary, schema, thresholds),
+        columns=tuple(
+            ColumnRow(
+                name=column.name,
+                role=column.role.value,
+                why=column.why,
+                unit=column.unit or "",
+                is_visible=column.is_missingness_visible,
+            )
+            for column in schema.columns
+        ),
+        kinds=kinds_of(cases),
+        patterns=patterns_of(cases, primary.finding or task.findings[0]),
+        privacy=Privacy(
+            identity_columns=tuple(manifest.identity_columns),
+            counts=dict(manifest.counts),
+            promises=dict(manifest.promises),
+            not_found=tuple(manifest.not_found),
+        ),
+        provenance={name: str(value) for name, value in provenance.items()},
+        undeclared=schema.undeclared(),
+        warning=warning,
+        cautions=cautions,
+        notes=notes,
+        labels=labels or {},
+        model={name: str(value) for name, value in (model or {}).items()},
+    )
+
+
+def question_of(schema: Schema) -> Question:
+    """What was asked, by the schema."""
+    told = []
+    for target in schema.targets:
+        if target.kind is TargetKind.BINARY:
+            told.append(f'{target.column} = "{target.positive}"')
+        elif target.kind is TargetKind.CLASSES:
+            told.append(f"{target.column}, one of {', '.join(target.classes)}")
+        else:
+            told.append(f"{target.column}, any of {', '.join(target.classes)}")
+    return Question(
+        target="; ".join(told) or UNSTATED,
+        population=schema.population,
+        unit="one row per patient" if schema.patient_rows == EACH_ROW else "one case per row, patients counted once",
+        prediction_time=schema.prediction_time,
+        reference_standard=schema.reference_standard,
+        sampling=schema.sampling.value,
+    )
+
+
+def curves_of(
+    outcomes: Mapping[str, Outcomes], primary: Primary, schema: Schema, thresholds: tuple[float, float]
+) -> tuple[Curves, ...]:
+    """Curves of the primary model for every finding with both classes; decision curves also of comparator and shortcut."""
+    rows = outcomes[primary.model]
+    beside = {
+        model: outcomes[model]
+        for model in dict.fromkeys((primary.model, primary.comparator or primary.model, "site-and-missingness"))
+        if model in outcomes
+    }
+    curves = []
+    for column, finding in enumerate(rows.findings):
+        truth = rows.truth[rows.known[:, column], column]
+        if len(np.unique(truth)) < 2:
+            continue
+        decision = decision_curve(
+            beside,
+            finding,
+            np.linspace(*thresholds, 56),
+            sampling=schema.sampling.value,
+            target_prevalence=schema.target_prevalence.get(finding),
+        )
+        curves.append(
+            Curves(
+                finding=finding,
+                calibration=calibration_curve(rows, finding),
+                risk=risk_distribution(rows, finding),
+                decision=decision,
+            )
+        )
+    return tuple(curves)
+
+
+def kinds_of(cases: Sequence[Case]) -> tuple[str, ...]:
+    """Names of the kinds of evidence that any case holds."""
+    return tuple(name for kind, name in KIND_NAMES.items() if any(case.of(kind) for case in cases))
+
+
+def patterns_of(cases: Sequence[Case], finding: str) -> tuple[Pattern, ...]:
+    """How many cases hold exactly which kinds of evidence, and how many of them have the finding."""
+    met: dict[tuple[str, ...], list[Case]] = {}
+    for case in cases:
+        met.setdefault(tuple(name for kind, name in KIND_NAMES.items() if case.of(kind)), []).append(case)
+    return tuple(
+        Pattern(
+            present=present,
+            n=len(held),
+            known=sum(finding in case.truth for case in held),
+            events=sum(case.truth.get(finding, False) for case in held),
+        )
+        for present, held in met.items()
+    )
+
+
+def chosen_words(chosen: Sequence[str], names: Mapping[str, str]) -> str:
+    """How the comparator was chosen: `chosen in inner folds: boosted trees 20, late fusion 5`."""
+    counted = ", ".join(f"{names.get(name, name).lower()} {count}" for name, count in Counter(chosen).most_common())
+    if len(chosen) == 1:
+        return f"chosen before test was opened: {names.get(chosen[0], chosen[0]).lower()}"
+    return f"chosen in inner folds: {counted}"
+
+
+def _flow(records: Records, cases: Sequence[Case], task: Task) -> Flow:
+    unused = len(records.charts) - len(cases)
+    return Flow(
+        rows=records.n_rows,
+        cases=len(cases),
+        patients=len({case.patient for case in cases}),
+        groups=len({case.group for case in cases}),
+        findings=tuple(
+            Events(
+                finding=finding,
+                known=sum(finding in case.truth for case in cases),
+                events=sum(case.truth.get(finding, False) for case in cases),
+            )
+            for finding in task.findings
+        ),
+        refused=_refusals(records),
+        reported=(
+            *((Refusal(reason="no known label: took no part", count=unused, what="cases"),) if unused else ()),
+            *_values(records),
+        ),
+    )
+
+
+def _refusals(records: Records) -> tuple[Refusal, ...]:
+    counted = Counter(
+        f"{refused.column}: {refused.reason}" if refused.column is not None else refused.reason for refused in records.refused
+    ).most_common()
+    listed = [Refusal(reason=reason, count=count) for reason, count in counted[:MOST_REASONS]]
+    rest = sum(count for _, count in counted[MOST_REASONS:])
+    return (*listed, *((Refusal(reason="other reasons, one row each", count=rest),) if rest else ()))
+
+
+def _values(records: Records) -> tuple[Refusal, ...]:
+    """Values that were not read as written, by column; unread labels; input columns the table lacks."""
+    told: list[Refusal] = []
+    for column, reasons in (*records.reasons.items(), *records.companion_reasons.items()):
+        told += [Refusal(reason=f"{column}: {reason}", count=count, what="values") for reason, count in reasons.items()]
+    for column, tally in (*records.counts.items(), *records.companions.items()):
+        for what, count in (("below the detection limit", tally.below), ("above the detection limit", tally.above)):
+            told += [Refusal(reason=f"{column}: {what}, kept as censored", count=count, what="values")] if count else []
+    told += [
+        Refusal(reason=f"{column}: a label the schema does not list, taken as unknown", count=count, what="values")
+        for column, count in records.unread_labels.items()
+        if count
+    ]
+    told += [
+        Refusal(reason=f"{column}: not in the table, absent for every case", count=1, what="columns")
+        for column in records.missing
+    ]
+    return tuple(told)
+
+
+def _conduct(protocol: Protocol, openings: int) -> Conduct:
+    return Conduct(
+        kind=protocol.kind,
+        folds=len({fold.fold for fold in protocol.folds}),
+        repeats=protocol.repeats,
+        seed=protocol.seed,
+        reason=protocol.reason,
+        openings=openings,
+        hash=protocol.hash,
+        notes=protocol.notes,
+    )
