@@ -223,6 +223,8 @@ def interval_of(asked: Question, metric: Metric, measured: Measured, level: floa
     if smaller < FEWEST:
         return *NONE, f"too few events: {smaller} groups in the smaller class"
     resamples = len(measured.replicates)
+    # Several fits judged on one test set (seeds) have no closed form: their mean is what is estimated.
+    is_single = len(asked.whole) == 1
     drawn = f"bootstrap of {asked.clusters} groups, {resamples} resamples"
     if asked.is_crossed:
         ends = widened(
@@ -235,13 +237,13 @@ def interval_of(asked: Question, metric: Metric, measured: Measured, level: floa
             level=level,
         )
         name = f"{drawn}, widened for retraining (Nadeau–Bengio)"
-    elif metric.at_threshold and metric.support == "share":
+    elif is_single and metric.at_threshold and metric.support == "share":
         ends, name = _share_of_rows(asked.whole[0], metric, level), "exact binomial, effective sample size by group"
     elif smaller >= ENOUGH:
         ends, name = percentile(measured.replicates, level), f"percentile {drawn}"
-    elif metric.name == "auroc":
+    elif is_single and metric.name == "auroc":
         ends, name = area_interval(asked.whole[0], measured.value, level), "logit DeLong by group"
-    elif metric.name == "calibration_slope":
+    elif is_single and metric.name == "calibration_slope":
         ends, name = slope_interval(asked.whole[0], level), "profile likelihood"
     else:
         told = measured.replicates[np.isfinite(measured.replicates)]

@@ -1,7 +1,9 @@
 """What is asked of predictions: the terms agreed beforehand, and every model × finding × slice with its threshold."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -39,6 +41,12 @@ class Terms:
     level: float = 0.95
     resamples: int = 1000
     seed: int = 0
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all terms: written down before the outer results are opened, it shows that nothing was chosen after."""
+        written = json.dumps(asdict(self), sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(written.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -53,6 +53,13 @@ class Result:
         return replace(self, note=f"{self.note}; {note}" if self.note else note)
 
 
+def verdict_of_margin(difference: Result, margin: float) -> str:
+    """Whether "no worse by `margin`" is "shown", for a metric of which more is better. The margin is declared beforehand."""
+    if margin <= 0.0:
+        raise EvaluationError(f"a margin of non-inferiority is above 0, found {margin:g}")
+    return "shown" if difference.low is not None and difference.low > -margin else "not shown"
+
+
 def verdict(difference: Result) -> str:
     """ "shown" where the interval of a difference excludes zero, otherwise "not shown" (never "equal")."""
     if difference.low is None or difference.high is None:

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.judgement import judge
-from attending.evaluation.result import EvaluationError, Result, verdict
+from attending.evaluation.result import EvaluationError, Result, verdict, verdict_of_margin
 from attending.evaluation.threshold import Rule
 from tests.evaluation.cohorts import binormal, crossed, outcomes_of
 
@@ -181,3 +181,44 @@ def test_models_of_other_cases_are_refused():
         judge({"fused": held}, metrics=["accuracy"])
     with pytest.raises(EvaluationError, match="no model 'fused'"):
         judge({"a": held, "b": held})
+
+
+def test_terms_have_a_fingerprint_that_any_change_changes():
+    terms = Terms(rules={"f0": Rule(kind="risk", value=0.3)})
+    assert terms.hash == Terms(rules={"f0": Rule(kind="risk", value=0.3)}).hash
+    others = [replace(terms, primary_metric="brier"), replace(terms, rules={}), replace(terms, seed=1)]
+    assert len({terms.hash, *(other.hash for other in others)}) == 4
+
+
+def test_no_worse_by_a_margin():
+    held = binormal(400, events=160, auroc=0.85, seed=3)
+    terms = Terms(resamples=100, primary_comparator="twin")
+    row = only(judge({"fused": held, "twin": held}, terms=terms), metric="auroc", comparator="twin")
+    assert verdict_of_margin(row, 0.02) == "shown"
+    assert verdict_of_margin(replace(row, low=-0.03), 0.02) == "not shown"
+    assert verdict_of_margin(replace(row, low=None), 0.02) == "not shown"
+    with pytest.raises(EvaluationError, match="above 0"):
+        verdict_of_margin(row, 0.0)
+
+
+def test_before_calibration_has_rows_of_its_own():
+    held = binormal(400, events=160, auroc=0.8, seed=3)
+    logit = np.log(held.probability / (1 - held.probability))
+    raw = 1 / (1 + np.exp(-2 * logit))
+    rows = judge({"m": replace(held, raw=raw)}, terms=Terms(resamples=50))
+    after, before = only(rows, metric="calibration_slope"), only(rows, metric="calibration_slope_raw")
+    assert before.value == pytest.approx(after.value / 2)
+    assert before.low < before.value < before.high
+
+
+def test_several_seeds_on_one_test_set_are_averaged():
+    held = binormal(100, events=40, auroc=0.8, seed=3)
+    rng = np.random.default_rng(0)
+    twice = held.rows(np.tile(np.arange(100), 2))
+    noisy = np.clip(twice.probability + 0.1 * rng.random((200, 1)), 0, 1)
+    twice = replace(twice, probability=noisy, repeat=np.repeat([0, 1], 100))
+    row = only(judge({"m": twice}, terms=Terms(resamples=100)), metric="auroc")
+    areas = [roc_auc_score(held.truth[:, 0], noisy[k * 100 : k * 100 + 100, 0]) for k in range(2)]
+    assert row.value == pytest.approx(np.mean(areas))
+    assert (row.n, row.repeats) == (100, 2)
+    assert "bootstrap" in row.method
