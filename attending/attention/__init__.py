@@ -3,7 +3,7 @@
 Knows torch and nothing of medicine; can be lifted out and used alone.
 """
 
-from attending.attention.catalog import MECHANISMS, config_from, name_of
+from attending.attention.catalog import MECHANISMS, config_from, name_of, settings_of
 from attending.attention.core import Attended, Choice, attend, explain, merge
 from attending.attention.costs import Cost, Limits
 from attending.attention.errors import AttentionError
@@ -56,5 +56,6 @@ __all__ = [
     "merge",
     "name_of",
     "padding",
+    "settings_of",
     "window",
 ]

@@ -4,7 +4,9 @@
 and why the others did not, is `explain`'s answer; no core changes the result beyond rounding.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +29,9 @@ _FEW_QUERIES = 16
 _SMALL_SCORES = 64 << 20
 
 
+_LOG: ContextVar["list[Choice] | None"] = ContextVar("attending.attention.core.log", default=None)
+
+
 class Attended(NamedTuple):
     """The output, and the log of the sum of exponentials of each query's scores (−inf: it saw nothing)."""
 
@@ -43,6 +48,11 @@ class Choice:
 
     def __str__(self) -> str:
         return "\n".join([f"{self.core}: runs", *(f"{name}: {why}" for name, why in self.refused.items())])
+
+
+_PLAIN = Choice(
+    core="eager", refused=dict.fromkeys(("blocked", "sdpa"), "with few queries or keys the plain products are faster")
+)
 
 
 def attend(
@@ -126,21 +136,41 @@ def joined(heads: Float[Tensor, "batch head query value"], output: nn.Linear, sc
 
 def choose(q: Tensor, k: Tensor, scoring: Scoring, *, wants_lse: bool) -> Choice:
     """The core for this call. Decided from shapes, types and rules alone, never from what the tensors hold."""
-    refused: dict[str, str] = {}
-    n_query, n_key = q.shape[2], k.shape[2]
+    choice = _chosen(q, k, scoring, wants_lse=wants_lse)
+    if not torch.compiler.is_compiling() and (log := _LOG.get()) is not None:
+        log.append(choice)
+    return choice
+
+
+@contextmanager
+def recorded() -> Iterator[list[Choice]]:
+    """Fills the list that it gives with every choice of a core that is made inside."""
+    log: list[Choice] = []
+    token = _LOG.set(log)
+    try:
+        yield log
+    finally:
+        _LOG.reset(token)
+
+
+def note(core: str, **refused: str) -> None:
+    """Put on record that a mechanism ran a core of its own."""
+    if not torch.compiler.is_compiling() and (log := _LOG.get()) is not None:
+        log.append(Choice(core=core, refused=refused))
+
+
+def _chosen(q: Tensor, k: Tensor, scoring: Scoring, *, wants_lse: bool) -> Choice:
     on_cpu = q.device.type == "cpu"
-    if reason := _why_not_blocked(scoring):
-        refused["blocked"] = reason
-    if reason := _why_not_sdpa(q, scoring, wants_lse=wants_lse):
-        refused["sdpa"] = reason
-    small = q.shape[0] * q.shape[1] * n_query * n_key * q.element_size() <= _SMALL_SCORES
+    if q.shape[2] <= _FEW_QUERIES or (on_cpu and k.shape[2] <= _SHORT):
+        return _PLAIN
+    refused = {"blocked": _why_not_blocked(scoring), "sdpa": _why_not_sdpa(q, scoring, wants_lse=wants_lse)}
+    refused = {name: why for name, why in refused.items() if why}
     if len(refused) == 2:
         return Choice(core="eager", refused=refused)
-    if n_query <= _FEW_QUERIES or (n_key <= _SHORT if on_cpu else small and "sdpa" in refused):
-        for name in {"blocked", "sdpa"} - refused.keys():
-            refused[name] = f"with {n_query} queries over {n_key} keys the plain products are faster"
-        return Choice(core="eager", refused=refused)
-    refused["eager"] = f"it would hold all {n_query} × {n_key} scores of every head"
+    small = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] * q.element_size() <= _SMALL_SCORES
+    if not on_cpu and small and "sdpa" in refused:
+        return Choice(core="eager", refused=refused | {"blocked": "the scores are few"})
+    refused["eager"] = "it would hold the scores of every pair and head"
     if "sdpa" in refused:
         return Choice(core="blocked", refused=refused)
     if "blocked" not in refused and on_cpu and q.dtype in (torch.bfloat16, torch.float16):

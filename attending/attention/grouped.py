@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from attending.attention.caching import ContextCache, TokenCache, clean_context, memory_over_context, memory_over_tokens
-from attending.attention.core import Choice, choose, joined, mixed_by
+from attending.attention.core import joined, mixed_by
 from attending.attention.costs import Cost, Phase, bytes_of, cache_cost
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, Places
@@ -147,13 +147,6 @@ class GroupedAttention(Mechanism):
     ) -> Float[Tensor, "batch head row key"]:
         q, k, _, scoring = self._lowered(x, mask=mask, context=context, positions=positions, bias=bias)
         return weights_by(q, k, scoring, sink=self.sink, rows=rows)
-
-    def explain(
-        self, x: Float[Tensor, "batch query dim"], *, mask: Mask, context: Float[Tensor, "batch key context"] | None = None
-    ) -> Choice:
-        """Which core `forward` takes for these tokens here and now, and why not the others."""
-        q, k, _, scoring = self._lowered(x, mask=mask, context=context, positions=None, bias=None)
-        return choose(q, k, scoring, wants_lse=self.sink is not None)
 
     def new_cache(
         self,

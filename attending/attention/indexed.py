@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from attending.attention.caching import ContextCache, TokenCache, clean_context, memory_over_context, memory_over_tokens
-from attending.attention.core import joined, mixed_by
+from attending.attention.core import joined, mixed_by, note
 from attending.attention.costs import Cost, Phase, bytes_of
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, Places, places_tensor
@@ -281,6 +281,7 @@ class IndexedAttention(Mechanism):
         n_query, n_key = scoring.grid.n_query, scoring.grid.n_key
         serves = not torch.is_grad_enabled() and scoring.dropout == 0.0
         if serves and self.config.gathers(n_query, n_key):
+            note("gathered", dense="fewer products by reading the picked keys alone")
             heads = self.projections.from_latent(self._gathered(asked, held, scoring))
             return joined(heads, self.projections.output, scoring)
         if self.config.top_k < n_key:

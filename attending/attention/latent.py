@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from attending.attention.caching import ContextCache, TokenCache, clean_context, memory_over_context, memory_over_tokens
-from attending.attention.core import Choice, choose, joined, mixed_by
+from attending.attention.core import joined, mixed_by
 from attending.attention.costs import Cost, Phase
 from attending.attention.grid import Grid, Places
 from attending.attention.inspection import weights_by
@@ -70,14 +70,6 @@ class LatentAttention(Mechanism):
         n_rows = x.shape[1] if rows is None else len(rows)
         q, k, _ = self._heads(queries, latents, absorbed=self._absorbs(n_rows, latents.shape[2]))
         return weights_by(q, k, scoring, rows=rows)
-
-    def explain(
-        self, x: Float[Tensor, "batch query dim"], *, mask: Mask, context: Float[Tensor, "batch key context"] | None = None
-    ) -> Choice:
-        """Which core `forward` takes for these tokens here and now, and why not the others."""
-        queries, latents, scoring = self._lowered(x, mask=mask, context=context, positions=None, bias=None)
-        q, k, _ = self._heads(queries, latents, absorbed=self._absorbs(x.shape[1], latents.shape[2]))
-        return choose(q, k, scoring, wants_lse=False)
 
     def new_cache(
         self,

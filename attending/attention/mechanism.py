@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from attending.attention.core import Choice, recorded
 from attending.attention.costs import Cost, Phase
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, aligned
@@ -127,6 +128,15 @@ class Mechanism(nn.Module, ABC):
 
         `capacity` None grows without end; a number is never exceeded. `dtype` None is that of the weights.
         """
+
+    @torch.no_grad()
+    def explain(
+        self, x: Float[Tensor, "batch query dim"], *, mask: Mask, context: Float[Tensor, "batch key context"] | None = None
+    ) -> tuple[Choice, ...]:
+        """Which cores `forward` takes for these tokens here and now, in order, and why not the others."""
+        with recorded() as choices:
+            self(x, mask=mask, context=context)
+        return tuple(choices)
 
     def auxiliary_loss(
         self, x: Float[Tensor, "batch query dim"], *, mask: Mask, context: Float[Tensor, "batch key context"] | None = None

@@ -4,6 +4,7 @@ Nothing here knows a mechanism by name. What is peculiar to one lies in its own 
 """
 
 import copy
+import json
 from dataclasses import replace
 
 import pytest
@@ -23,10 +24,9 @@ from attending.attention import (
     keep_keys,
     name_of,
     padding,
+    settings_of,
 )
 from tests.attention.examples import BATCH, CONTEXT, EXAMPLES, LENGTH, MASKS, Example, MaskKind, tokens
-
-torch.set_num_threads(1)
 
 
 def built(example: Example, seed: int = 0) -> Mechanism:
@@ -396,6 +396,13 @@ def test_saved_weights_make_the_same_mechanism(example: Example) -> None:
 
 
 @sweep()
+def test_what_ran_is_explained(example: Example) -> None:
+    choices = built(example).explain(tokens(BATCH, LENGTH, example.config.dim), mask=causal())
+    assert choices
+    assert all(choice.core and choice.refused for choice in choices)
+
+
+@sweep()
 def test_compiles_into_one_graph(example: Example) -> None:
     module, x = built(example), tokens(BATCH, LENGTH, example.config.dim)
     torch.compiler.reset()
@@ -418,11 +425,17 @@ def test_names_are_translated_and_left_overs_refused() -> None:
     for example in EXAMPLES.values():
         kind = MECHANISMS[name_of(example.config)]
         assert isinstance(example.config, kind)
+        settings = json.loads(json.dumps(settings_of(example.config)))
+        assert config_from(name_of(example.config), settings) == example.config
     assert config_from("grouped", {"dim": 8, "n_heads": 2}) == replace(EXAMPLES["mha"].config, dim=8, n_heads=2)
     with pytest.raises(AttentionError, match="found 'flash', known are"):
         config_from("flash", {})
-    with pytest.raises(AttentionError, match="unknown settings heads; it takes dim"):
+    with pytest.raises(AttentionError, match="unknown settings heads; it takes"):
         config_from("grouped", {"dim": 8, "n_heads": 2, "heads": 2})
+    with pytest.raises(AttentionError, match="missing 1 required keyword-only argument: 'n_heads'"):
+        config_from("grouped", {"dim": 8})
+    with pytest.raises(AttentionError, match="position: found the name 'rope', known are alibi"):
+        config_from("grouped", {"dim": 8, "n_heads": 2, "position": {"name": "rope"}})
 
 
 def test_auxiliary_loss_is_a_number_that_can_be_added() -> None:
