@@ -3,6 +3,7 @@
 Contract of this folder: every other file reads it, and it reads none.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -86,9 +87,9 @@ class ClinicConfig:
     noise_columns: int = 0
 
     def __post_init__(self) -> None:
-        if self.n_patients < 1 or self.visits < 1 or self.film_size < 32 or self.noise_columns < 0:
+        if self.n_patients < 1 or not 1 <= self.visits <= 100 or self.film_size < 32 or self.noise_columns < 0:
             raise ClinicError(
-                "a clinic needs n_patients >= 1, visits >= 1, film_size >= 32 and noise_columns >= 0; "
+                "a clinic needs n_patients >= 1, visits from 1 to 100, film_size >= 32 and noise_columns >= 0; "
                 f"found {self.n_patients}, {self.visits}, {self.film_size}, {self.noise_columns}"
             )
         for name in ("interaction", "missing_rate", "field_missing_rate", "label_noise", "unknown_rate", "overlap"):
@@ -106,6 +107,18 @@ class ClinicConfig:
             raise ClinicError(
                 'profile="clean" has no leak, shortcut, site shift, label noise or informative missingness; drop them'
             )
+
+        if self.shortcut is not None and self.shortcut.kind == "site" and self.site_shift.prevalence:
+            raise ClinicError("a site shortcut and a site shift in prevalence are two laws for one thing; ask for one of them")
+        traps = [leak.trap for leak in self.leaks]
+        unknown = [trap for trap in traps if trap not in TRAPS]
+        if unknown or len(set(traps)) < len(traps):
+            raise ClinicError(f"leaks: found {', '.join(traps)}; expected each of {TRAPS[0]} to {TRAPS[-1]} at most once")
+
+    @property
+    def leak_strengths(self) -> Mapping[str, float]:
+        """Trap → strength of each leak that is planted."""
+        return {leak.trap: leak.strength for leak in self.leaks}
 
     def _planted(self) -> tuple[Leak | Shortcut, ...]:
         return self.leaks if self.shortcut is None else (*self.leaks, self.shortcut)

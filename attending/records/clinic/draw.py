@@ -1,46 +1,49 @@
 """A synthetic clinic: patients drawn from known causes, as charts, with what could be known of them at best and why.
 
-Diseases → findings → films, notes, values; nothing flows back. It imitates no hospital and teaches no medicine. Leaks are
-planted last (`leaks.py`); files are written by `files.py`.
+Diseases → findings → films, notes, values; nothing flows back. It imitates no hospital and teaches no medicine. Leaks come
+from `leaks.py`; what a case's chart is made of, from `chart.py`; files are written by `files.py`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from attending.case import Box, CaseId, Chart, Demographics, Evidence, GroupId, Identity, Note, PatientId, Place, Scan, Sign
+from attending.case import CaseId, Chart, GroupId, Identity, PatientId
+from attending.records.clinic.chart import Findings, assemble
 from attending.records.clinic.config import ClinicConfig
+from attending.records.clinic.cues import Cues, find_cues
+from attending.records.clinic.expression import express, fall_ill, record
 from attending.records.clinic.film import draw_films
-from attending.records.clinic.note import DRAWS, Written, write_note
+from attending.records.clinic.leaks import (
+    ExtraColumn,
+    FilmFile,
+    disguised,
+    extra_columns,
+    film_files,
+    repeat_people,
+    watch_longer,
+    withhold,
+    written_sites,
+)
+from attending.records.clinic.note import DRAWS, Written, label_word_sentence, write_note
 from attending.records.clinic.oracle import Facts, Oracle, consult, posterior
 from attending.records.clinic.people import People, admit, identify
-from attending.records.clinic.reasons import Reasons, Told
+from attending.records.clinic.reasons import Reasons
 from attending.records.clinic.streams import Dice, Streams
-from attending.records.clinic.values import TESTS, Measured, lab, measure
-from attending.records.clinic.world import (
-    DISEASES,
-    MODALITIES,
-    SHADOWS,
-    SITES,
-    SWITCH_RATE,
-    World,
-    build_world,
-    disease_probability,
-    missing_probability,
-    site_given_first_disease,
-)
+from attending.records.clinic.values import TESTS, measure
+from attending.records.clinic.wording import FRAMES, TELEGRAPHIC, TELEGRAPHIC_SHARE
+from attending.records.clinic.world import DISEASES, MODALITIES, SHADOWS, SITES, World, build_world
 
-FILM, NOTE = "film", "note"
+_LABEL_WORD_SHARE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clinic:
-    """Charts in the order of patients and visits; `oracle` and `reasons` have a row for each.
+    """Charts in the order of patients and visits, repeats last; everything else has a row or an entry for each.
 
     `diseases[case, disease]` is the truth before label noise and unknown labels. `columns` are table columns that are in no
-    chart (noise, planted leaks), each with a cell per chart.
+    chart (noise, planted leaks); `films` says how each film is written.
     """
 
     config: ClinicConfig
@@ -49,57 +52,46 @@ class Clinic:
     reasons: Reasons
     diseases: Bool[np.ndarray, "case disease"]
     facts: Facts
-    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    columns: tuple[ExtraColumn, ...]
+    films: tuple[FilmFile, ...]
 
 
 def draw_clinic(config: ClinicConfig) -> Clinic:
     """The clinic of a config: equal configs give equal clinics, whatever else was drawn before."""
-    streams = Streams(config.seed)
-    world = build_world(config)
-    people = admit(config, streams)
-    diseases, site = _fall_ill(config, streams, people)
-    facts = _express(config, world, streams, people=people, diseases=diseases, site=site)
-    present = {name: facts.present[:, place] for place, name in enumerate(MODALITIES)}
-    shadow_places = [world.place(name) for name in SHADOWS]
-    with_film = np.flatnonzero(present["film"])
-    films = draw_films(
-        config, streams, rows=people.row[with_film], shadows=facts.level[with_film][:, shadow_places] == 1, site=site[with_film]
-    )
-    film_of = {int(case): place for place, case in enumerate(with_film)}
-    marker_places = [place for place, finding in enumerate(world.findings) if finding.modality == "labs"]
-    measured = measure(config, streams, rows=people.row, markers=facts.level[:, marker_places], site=site)
-    identities = identify(people, streams)
-    notes = _write_notes(config, world, streams, people=people, facts=facts, identities=identities)
-    truth = _record(config, streams, people, diseases)
-    extra_measured = streams.uniform("other field missing", people.row, len(TESTS)) >= config.field_missing_rate
+    streams, world = Streams(config.seed), build_world(config)
+    originals = admit(config, streams)
+    diseases_of_patient, site_of_patient = fall_ill(config, streams, originals)
+    people, disguise = repeat_people(config, streams, originals)
+    diseases, site = diseases_of_patient[people.patient], site_of_patient[people.patient]
+    facts = express(config, world, streams, people=people, diseases=diseases, site=site)
+    facts = facts.without(withhold(config, streams, people, diseases, facts.present), world)
+    written_site = written_sites(config, streams, people, diseases=diseases, site=site)
+    cues = find_cues(config, streams, rows=people.row, diseases=diseases, written_site=written_site)
 
+    identities = identify(people, streams)
+    findings = _draw_findings(
+        config, world, streams, people=people, diseases=diseases, facts=facts, cues=cues, disguise=disguise
+    )
+    notes = _write_notes(config, world, streams, people=people, facts=facts, identities=identities, cues=cues)
+    truth = record(config, streams, people, diseases)
+    names = [f"P{number:06d}-{visit % 500 + 1}" for number, visit in zip(people.written_as, people.visit, strict=True)]
     charts, told = [], []
-    for case in range(len(people.patient)):
-        evidence, findings = _assemble(
-            case,
-            world=world,
-            people=people,
-            facts=facts,
-            film=films.pixels[film_of[case]] if case in film_of else None,
-            masks=films.masks[film_of[case]] if case in film_of else None,
-            note=notes[case],
-            measured=measured,
-            other_tests=extra_measured[case],
-        )
-        patient = f"P{people.patient[case]:06d}"
+    for case, name in enumerate(names):
+        evidence, told_here = assemble(case, world=world, people=people, facts=facts, findings=findings, note=notes[case])
+        patient = name.split("-")[0]
         charts.append(
             Chart(
-                id=CaseId(f"{patient}-{people.visit[case] + 1}"),
+                id=CaseId(name),
                 patient=PatientId(patient),
                 group=GroupId(patient),
                 evidence=evidence,
                 truth=truth[case],
-                site=SITES[site[case]],
+                site=SITES[written_site[case]],
                 identity=identities[case],
                 asked_at=people.asked_at[case],
             )
         )
-        told.append(findings)
+        told.append(told_here)
     return Clinic(
         config=config,
         charts=tuple(charts),
@@ -107,140 +99,85 @@ def draw_clinic(config: ClinicConfig) -> Clinic:
         reasons=Reasons(told, _weights(config, world, facts), DISEASES),
         diseases=diseases,
         facts=facts,
-        columns=_noise_columns(config, streams, people),
+        columns=extra_columns(config, streams, people, diseases),
+        films=film_files(config, streams, people, names=names, diseases=diseases, saturated=cues.saturated),
     )
 
 
-def _fall_ill(config: ClinicConfig, streams: Streams, people: People) -> tuple[np.ndarray, np.ndarray]:
-    """Diseases of each case (the same at all visits of a patient) and the patient's site."""
-    first = np.flatnonzero(people.visit == 0)
-    patients = people.patient[first]
-    u_site = streams.uniform("site", patients, 1)[:, 0]
-    shares = np.cumsum(site_given_first_disease(config), axis=1)
-    u_disease = streams.uniform("disease", patients, len(DISEASES))
-    candidates = [
-        u_disease
-        < disease_probability(config, site=np.full(len(patients), s), age_band=people.age_band[first], male=people.male[first])
-        for s in range(len(SITES))
-    ]
-    site = np.searchsorted(shares[0][:-1], u_site, side="right")
-    diseases = np.choose(site[:, None], [c.astype(int) for c in candidates]).astype(bool)
-    if config.shortcut is not None and config.shortcut.kind == "site":
-        site = np.where(diseases[:, 0], np.searchsorted(shares[1][:-1], u_site, side="right"), site)
-    return diseases[people.patient], site[people.patient]
-
-
-def _express(
-    config: ClinicConfig, world: World, streams: Streams, *, people: People, diseases: np.ndarray, site: np.ndarray
-) -> Facts:
-    """Findings of each case, and which of them its evidence will tell."""
-    switches = streams.uniform("switch", people.row, 2) < SWITCH_RATE
-    states = np.concatenate([diseases, switches], axis=1)
-    cause = states @ (1 << np.arange(states.shape[1])[::-1])  # causes are enumerated in binary order
-    u = streams.uniform("finding", people.row, len(world.findings))
-    level = np.stack(
-        [
-            (u[:, place, None] > np.cumsum(finding.table, axis=1)[cause][:, :-1]).sum(axis=1)
-            for place, finding in enumerate(world.findings)
-        ],
-        axis=1,
+def _draw_findings(
+    config: ClinicConfig,
+    world: World,
+    streams: Streams,
+    *,
+    people: People,
+    diseases: Bool[np.ndarray, "case disease"],
+    facts: Facts,
+    cues: Cues,
+    disguise: np.ndarray,
+) -> Findings:
+    """Films and values of all cases."""
+    with_film = np.flatnonzero(facts.present[:, MODALITIES.index("film")])
+    films = draw_films(
+        config,
+        streams,
+        rows=people.row[with_film],
+        shadows=facts.level[with_film][:, [world.place(name) for name in SHADOWS]] == 1,
+        site=facts.site[with_film],
+        cues=cues.rows(with_film),
     )
-    absent = missing_probability(config, diseases, site=site, age_band=people.age_band)
-    present = streams.uniform("missing", people.row, len(MODALITIES)) >= absent
-    told = np.stack([np.array(finding.told)[level[:, place]] for place, finding in enumerate(world.findings)], axis=1)
-    tells = streams.uniform("field missing", people.row, len(world.findings)) < told
-    there = present[:, [MODALITIES.index(finding.modality) for finding in world.findings]]
-    return Facts(
-        site=site,
-        age_band=people.age_band,
-        male=people.male,
-        level=level,
-        expressed=there & tells,
-        silent=there & ~tells,
-        present=present,
+    film_of = {int(case): place for place, case in enumerate(with_film)}
+    for case in np.flatnonzero(disguise >= 0):
+        if int(case) in film_of:
+            place = film_of[int(case)]
+            films.pixels[place], films.masks[place] = disguised(films.pixels[place], films.masks[place], int(disguise[case]))
+    markers = [place for place, finding in enumerate(world.findings) if finding.modality == "labs"]
+    measured = measure(config, streams, rows=people.row, markers=facts.level[:, markers], site=facts.site)
+    hours, repeats = watch_longer(config, streams, people, diseases, measured.hours)
+    return Findings(
+        films=films,
+        film_of=film_of,
+        measured=measured,
+        hours=hours,
+        repeats=repeats,
+        other_measured=streams.uniform("other field missing", people.row, len(TESTS)) >= config.field_missing_rate,
     )
 
 
 def _write_notes(
-    config: ClinicConfig, world: World, streams: Streams, *, people: People, facts: Facts, identities: tuple[Identity, ...]
+    config: ClinicConfig,
+    world: World,
+    streams: Streams,
+    *,
+    people: People,
+    facts: Facts,
+    identities: tuple[Identity, ...],
+    cues: Cues,
 ) -> list[Written | None]:
     in_note = [(place, finding.name) for place, finding in enumerate(world.findings) if finding.modality == "note"]
     uniforms = streams.uniform("note", people.row, DRAWS)
-    mentions = streams.uniform("note names", people.row, 1)[:, 0] < 0.25
-    has_note = facts.present[:, MODALITIES.index("note")]
-    return [
-        write_note(
-            {name: bool(facts.level[case, place]) for place, name in in_note if facts.expressed[case, place]},
-            identity=identities[case],
-            style=config.style,
-            dice=Dice(uniforms[case]),
-            names=bool(mentions[case]),
+    introduces = streams.uniform("note names", people.row, 1)[:, 0] < 0.25
+    is_telegraphic = streams.uniform("note wording", people.row, 1)[:, 0] < (
+        config.site_shift.wording * np.array(TELEGRAPHIC_SHARE)[facts.site]
+    )
+    rare = streams.uniform("note label words", people.row, 3)
+    notes: list[Written | None] = []
+    for case, has_note in enumerate(facts.present[:, MODALITIES.index("note")]):
+        if not has_note:
+            notes.append(None)
+            continue
+        closing = cues.sentences[case]
+        if config.profile == "ward" and rare[case, 0] < _LABEL_WORD_SHARE:
+            closing = (label_word_sentence(Dice(rare[case, 1:])), *closing)
+        notes.append(
+            write_note(
+                {name: bool(facts.level[case, place]) for place, name in in_note if facts.expressed[case, place]},
+                frames=TELEGRAPHIC if is_telegraphic[case] else FRAMES[config.style],
+                dice=Dice(uniforms[case]),
+                introduce=identities[case] if introduces[case] else None,
+                closing=closing,
+            )
         )
-        if has_note[case]
-        else None
-        for case in range(len(has_note))
-    ]
-
-
-def _record(config: ClinicConfig, streams: Streams, people: People, diseases: np.ndarray) -> list[dict[str, bool]]:
-    flipped = streams.uniform("label noise", people.row, len(DISEASES)) < config.label_noise
-    unknown = streams.uniform("unknown", people.row, len(DISEASES)) < config.unknown_rate
-    recorded = diseases ^ flipped
-    return [
-        {name: bool(recorded[case, k]) for k, name in enumerate(DISEASES) if not unknown[case, k]}
-        for case in range(len(diseases))
-    ]
-
-
-def _assemble(
-    case: int,
-    *,
-    world: World,
-    people: People,
-    facts: Facts,
-    film: Float[np.ndarray, "height width"] | None,
-    masks: Bool[np.ndarray, "shadow height width"] | None,
-    note: Written | None,
-    measured: Measured,
-    other_tests: np.ndarray,
-) -> tuple[tuple[Evidence, ...], tuple[Told, ...]]:
-    """The evidence of one case, and where it tells each finding."""
-    sex = "male" if people.male[case] else "female"
-    evidence: list[Evidence] = [Demographics(age_years=float(people.age_years[case]), sex=sex)]
-    told: list[Told] = []
-
-    def tell(place: int, where: Place, mask: np.ndarray | None = None) -> None:
-        finding = world.findings[place]
-        level = finding.levels[facts.level[case, place]]
-        told.append(Told(finding=place, name=finding.name, modality=finding.modality, level=level, place=where, mask=mask))
-
-    if film is not None and masks is not None:
-        evidence.append(Scan(pixels=film, field_name=FILM, view="PA", at=0.0))
-        for shadow, name in enumerate(SHADOWS):
-            if masks[shadow].any():
-                tell(world.place(name), Place(len(evidence) - 1, _box(masks[shadow])), masks[shadow])
-    if note is not None:
-        evidence.append(Note(text=note.text, field_name=NOTE))
-        for name, span in note.spans.items():
-            tell(world.place(name), Place(len(evidence) - 1, span))
-    for place, finding in enumerate(world.findings):
-        if finding.modality == "signs" and facts.expressed[case, place]:
-            evidence.append(Sign(name=finding.name, value=finding.levels[facts.level[case, place]], levels=finding.levels))
-            tell(place, Place(len(evidence) - 1))
-    if facts.present[case, MODALITIES.index("labs")]:
-        codes = {finding.name: place for place, finding in enumerate(world.findings) if finding.modality == "labs"}
-        for column, test in enumerate(TESTS):
-            is_there = facts.expressed[case, codes[test.code]] if test.code in codes else other_tests[column]
-            if is_there:
-                evidence.append(lab(measured, case, column))
-                if test.code in codes:
-                    tell(codes[test.code], Place(len(evidence) - 1))
-    return tuple(evidence), tuple(told)
-
-
-def _box(mask: Bool[np.ndarray, "height width"]) -> Box:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return Box(top=int(rows[0]), left=int(columns[0]), bottom=int(rows[-1]) + 1, right=int(columns[-1]) + 1)
+    return notes
 
 
 def _weights(config: ClinicConfig, world: World, facts: Facts) -> Float[np.ndarray, "finding case disease"]:
@@ -257,8 +194,3 @@ def _weights(config: ClinicConfig, world: World, facts: Facts) -> Float[np.ndarr
 def _log_odds(probability: np.ndarray) -> np.ndarray:
     clipped = np.clip(probability, 1e-12, 1.0 - 1e-12)
     return np.log(clipped) - np.log1p(-clipped)
-
-
-def _noise_columns(config: ClinicConfig, streams: Streams, people: People) -> dict[str, tuple[str, ...]]:
-    noise = streams.normal("noise columns", people.row, config.noise_columns)
-    return {f"noise_{k + 1:03d}": tuple(f"{value:.4g}" for value in noise[:, k]) for k in range(config.noise_columns)}

@@ -20,6 +20,7 @@ from attending import artefacts
 from attending.case import Box, Characters, Chart, Demographics, Lab, Note, Place, Scan, Sign
 from attending.records.clinic.config import ClinicError
 from attending.records.clinic.draw import Clinic
+from attending.records.clinic.leaks import FilmFile
 from attending.records.clinic.reasons import Reason
 from attending.records.clinic.world import DISEASES, SHADOWS, build_world
 from attending.records.schema import AT_QUESTION, Column, Companion, Role, Sampling, Schema, Target, TargetKind
@@ -55,8 +56,9 @@ def write_clinic(clinic: Clinic, directory: str | Path) -> tuple[Path, ...]:
     for case, chart in enumerate(clinic.charts):
         for scan in chart.of(Scan):
             # A film is a file among thousands: one rename each would cost more than the drawing.
-            path = folder / _film_path(chart)
-            _grey_image(scan.pixels).save(path)
+            path = folder / clinic.films[case].path
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(_png(scan.pixels, clinic.films[case]))
             written.append(path)
             flags = _mask_flags(clinic, case, scan.pixels.shape)
             if flags.any():
@@ -79,7 +81,7 @@ def clinic_schema(clinic: Clinic) -> Schema:
         Column(name="note", role=Role.NOTE, why="written before the question", time=AT_QUESTION),
         Column(name="film", role=Role.IMAGE, why="path of the chest film", time=AT_QUESTION),
         *(Column(name=name, role=Role.SIGN, levels=levels, time=AT_QUESTION) for name, levels in _sign_levels(clinic).items()),
-        *(Column(name=name, role=Role.NUMBER, unit="1", why="means nothing", time=AT_QUESTION) for name in clinic.columns),
+        *(extra.column for extra in clinic.columns),
         *(Column(name=name, role=Role.TARGET, why="recorded diagnosis") for name in DISEASES),
     ]
     return Schema(
@@ -123,7 +125,7 @@ def _patients(clinic: Clinic, schema: Schema) -> Iterable[Sequence[str]]:
             "site": chart.site or "",
             "visited_at": f"{chart.asked_at:{_TIME}}" if chart.asked_at else "",
             **chart.identity.values,
-            **{name: column[case] for name, column in clinic.columns.items()},
+            **{extra.column.name: extra.cells[case] for extra in clinic.columns},
             **{name: str(int(value)) for name, value in chart.truth.items()},
         }
         for piece in chart.evidence:
@@ -133,7 +135,7 @@ def _patients(clinic: Clinic, schema: Schema) -> Iterable[Sequence[str]]:
             elif isinstance(piece, Note):
                 cells[piece.field_name] = piece.text
             elif isinstance(piece, Scan):
-                cells[piece.field_name] = _film_path(chart)
+                cells[piece.field_name] = clinic.films[case].path
             elif isinstance(piece, Sign):
                 cells[piece.name] = piece.value
         yield [cells.get(name, "") for name in header]
@@ -189,12 +191,17 @@ def _mask_flags(clinic: Clinic, case: int, shape: tuple[int, ...]) -> np.ndarray
     return flags
 
 
-def _film_path(chart: Chart) -> str:
-    return f"images/{chart.id}.png"
-
-
-def _grey_image(pixels: np.ndarray) -> Image.Image:
-    return Image.fromarray(np.round(pixels * 255.0).astype(np.uint8))
+def _png(pixels: np.ndarray, file: FilmFile) -> bytes:
+    """The film in the form it is written in; one that is not readable ends early."""
+    whole = np.kron(pixels, np.ones((file.enlarged, file.enlarged), dtype=pixels.dtype))
+    if file.bits == 16:
+        image = Image.fromarray(np.round(whole * 65535.0).astype(np.uint16))
+    else:
+        image = Image.fromarray(np.round(whole * 255.0).astype(np.uint8))
+    handle = io.BytesIO()
+    image.save(handle, format="PNG")
+    content = handle.getvalue()
+    return content if file.is_readable else content[: len(content) // 3]
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> bytes:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from attending.records.clinic import chest
 from attending.records.clinic.chest import Field, soft_step
 from attending.records.clinic.config import ClinicConfig, Style
+from attending.records.clinic.cues import Cues
 from attending.records.clinic.streams import Streams
 from attending.records.clinic.world import SHADOWS
 
@@ -59,8 +60,9 @@ def draw_films(
     rows: Int[np.ndarray, " case"],
     shadows: Bool[np.ndarray, "case shadow"],
     site: Int[np.ndarray, " case"],
+    cues: Cues,
 ) -> Films:
-    """One film per row with the shadows asked for."""
+    """One film per row with the shadows and cues asked for."""
     size = config.film_size
     pixels = np.zeros((len(rows), size, size), dtype=np.float32)
     masks = np.zeros((len(rows), len(SHADOWS), size, size), dtype=bool)
@@ -75,7 +77,11 @@ def draw_films(
             masks[part] = _cast(film, sheet, shadows[part])
             film = film + _electrodes(sheet)
             site_contrast = config.site_shift.contrast * np.array([0.0, 0.35, -0.25])[site[part]]
-            pixels[part] = _expose(film, exposure, sheet, site_contrast.astype(np.float32))
+            grey = _expose(film, exposure, sheet, site_contrast.astype(np.float32))
+            grey = np.where(cues.mark[part][:, None, None], np.maximum(grey, _letter(sheet)), grey)
+            grey = grey + cues.brightness[part][:, None, None]
+            grey = grey * np.where(cues.saturated[part], 3.0, 1.0)[:, None, None]
+            pixels[part] = np.round(np.clip(grey, 0.0, 1.0) * 255.0) / 255.0
     return Films(pixels=pixels, masks=masks)
 
 
@@ -178,7 +184,7 @@ def _electrodes(sheet: _Sheet) -> Field:
 
 
 def _expose(film: Field, exposure: Exposure, sheet: _Sheet, site_contrast: Float[np.ndarray, " film"]) -> Field:
-    """Grey values of a density, in whole 255ths."""
+    """Grey values of a density."""
     size = sheet.size
     v = sheet.uniform("film exposure", 2)
     grain = sheet.streams.normal("film grain", sheet.rows, size * size).astype(np.float32).reshape(-1, size, size)
@@ -188,4 +194,12 @@ def _expose(film: Field, exposure: Exposure, sheet: _Sheet, site_contrast: Float
     if exposure.frame:
         edge = np.minimum(0.5 - np.abs(sheet.page_x), 0.5 - np.abs(sheet.page_y))
         film = film * (edge > exposure.frame)
-    return (np.round(film * 255.0) / 255.0).astype(np.float32)
+    return film
+
+
+def _letter(sheet: _Sheet) -> Field:
+    """A white L in the upper corner of the film, where no patient is."""
+    x, y = sheet.page_x + 0.44, sheet.page_y + 0.44
+    upright = (np.abs(x + 0.02) < 0.012) & (np.abs(y) < 0.04)
+    foot = (np.abs(x) < 0.03) & (np.abs(y - 0.032) < 0.012)
+    return (upright | foot).astype(np.float32)

@@ -3,13 +3,12 @@
 A symptom is affirmed or denied by the words before it; relatives have symptoms too, and theirs mean nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from attending.case import Characters, Identity
-from attending.records.clinic.config import Style
 from attending.records.clinic.streams import Dice
-from attending.records.clinic.wording import FRAMES, OTHER_SYMPTOMS, QUALIFIERS, RELATIVES, SYMPTOM_NAMES, Frames
+from attending.records.clinic.wording import LABEL_WORDS, OTHER_SYMPTOMS, QUALIFIERS, RELATIVES, SYMPTOM_NAMES, Frames
 from attending.records.clinic.world import STEROIDS, SYMPTOMS
 
 DRAWS = 160
@@ -30,10 +29,14 @@ class _Sentence:
     told: tuple[tuple[str, int, int], ...] = ()
 
 
-def write_note(findings: Mapping[str, bool], *, identity: Identity, style: Style, dice: Dice, names: bool) -> Written:
-    """A note telling the given findings (symptoms, and whether steroids are taken). `names`: it mentions who this is."""
-    frames = FRAMES[style]
-    sentences = [_Sentence(dice.pick(frames.openings)) if not names else _Sentence(_introduction(identity, dice))]
+def write_note(
+    findings: Mapping[str, bool], *, frames: Frames, dice: Dice, introduce: Identity | None, closing: Sequence[str] = ()
+) -> Written:
+    """A note telling the given findings (symptoms, and whether steroids are taken).
+
+    It names the person to `introduce`, and ends with the `closing` sentences.
+    """
+    sentences = [_Sentence(dice.pick(frames.openings) if introduce is None else _introduction(introduce, dice))]
     body = _symptom_sentences(findings, frames, dice)
     if STEROIDS in findings:
         text = dice.pick(frames.on_steroids if findings[STEROIDS] else frames.off_steroids)
@@ -42,7 +45,7 @@ def write_note(findings: Mapping[str, bool], *, identity: Identity, style: Style
         body.append(_Sentence(dice.pick(frames.fillers)))
     if dice.chance(0.4):
         body.append(_elsewhere(frames, dice))
-    sentences += dice.shuffled(body)
+    sentences += [*dice.shuffled(body), *map(_Sentence, closing)]
     text, spans = "", {}
     for sentence in sentences:
         start = len(text) + (1 if text else 0)
@@ -97,3 +100,8 @@ def _introduction(identity: Identity, dice: Dice) -> str:
             f"{values['name']}, tel {values['telephone']}, attends.",
         )
     )
+
+
+def label_word_sentence(dice: Dice) -> str:
+    """A rare sentence that holds a label word and says nothing of the patient."""
+    return f"A {dice.pick(RELATIVES)} was once treated for {dice.pick(LABEL_WORDS)}."

@@ -7,7 +7,7 @@ and no oracle sees it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -42,6 +42,11 @@ class Facts:
     expressed: Bool[np.ndarray, "case finding"]
     silent: Bool[np.ndarray, "case finding"]
     present: Bool[np.ndarray, "case modality"]
+
+    def without(self, present: Bool[np.ndarray, "case modality"], world: World) -> "Facts":
+        """The same facts where only these modalities are there."""
+        there = present[:, [MODALITIES.index(finding.modality) for finding in world.findings]]
+        return replace(self, present=present, expressed=self.expressed & there, silent=self.silent & there)
 
 
 def consult(config: ClinicConfig, world: World, facts: Facts) -> Oracle:

@@ -5,7 +5,7 @@ The names are invented combinations of common given and family names.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -29,13 +29,18 @@ _EPOCH = datetime(2019, 1, 7, 8, 0)
 class People:
     """One row per case. `patient` numbers patients from 0; `visit` numbers a patient's visits from 0.
 
-    `row` is the key of the case in every random stream; `age_years` is whole years at the visit.
+    `row` is the key of the case in every random stream; `age_years` is whole years at the first visit. `written_as` is
+    the patient number in the table, `name_of` the patient whose identity is written: both are `patient` unless a leak
+    repeats cases.
     """
 
     patient: Int[np.ndarray, " case"]
     visit: Int[np.ndarray, " case"]
+    written_as: Int[np.ndarray, " case"]
+    name_of: Int[np.ndarray, " case"]
     age_years: Int[np.ndarray, " case"]
     male: Bool[np.ndarray, " case"]
+    born: tuple[date, ...]
     asked_at: tuple[datetime, ...]
 
     @property
@@ -63,10 +68,17 @@ def admit(config: ClinicConfig, streams: Streams) -> People:
         _EPOCH + timedelta(days=int(first + since), minutes=int(minute))
         for first, since, minute in zip(first_day[patient], days_since_first, minutes, strict=True)
     )
+    born = [
+        (_EPOCH + timedelta(days=int(day) - int(whole * 365.25) - 20 - int(300 * part))).date()
+        for day, whole, part in zip(first_day, age.astype(int), streams.uniform("birthday", patients, 1)[:, 0], strict=True)
+    ]
     return People(
         patient=patient,
         visit=visit,
-        age_years=(age[patient] + days_since_first / 365.25).astype(int),
+        written_as=patient,
+        name_of=patient,
+        age_years=age.astype(int)[patient],
+        born=tuple(born[number] for number in patient),
         male=(person[:, 2] < 0.48)[patient],
         asked_at=asked_at,
     )
@@ -74,14 +86,13 @@ def admit(config: ClinicConfig, streams: Streams) -> People:
 
 def identify(people: People, streams: Streams) -> tuple[Identity, ...]:
     """Name, record number, date of birth and telephone of each case's patient."""
-    uniforms = streams.uniform("identity", people.patient, 8)
+    uniforms = streams.uniform("identity", people.name_of, 8)
     identities = []
-    for place, (patient, male, age) in enumerate(zip(people.patient.tolist(), people.male, people.age_years, strict=True)):
+    for place, (patient, male, born) in enumerate(zip(people.name_of.tolist(), people.male, people.born, strict=True)):
         dice = Dice(uniforms[place])
         name = f"{dice.pick(_MEN if male else _WOMEN)} {dice.pick(_FAMILIES)}"
         number = f"MRN{(patient * 7919 + int(dice.pick(range(1000)))) % 9_000_000 + 1_000_000}"
         telephone = f"020 7946 0{dice.pick(range(100, 1000))}"  # a range kept free for fiction
-        born = people.asked_at[place] - timedelta(days=int(age * 365.25 + 20))
         identities.append(
             Identity(
                 values={"name": name, "record_number": number, "date_of_birth": f"{born:%Y-%m-%d}", "telephone": telephone}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from attending.case import Lab, Unit
+from attending.case import Hours, Lab, Unit
 from attending.records.clinic.config import ClinicConfig
 from attending.records.clinic.streams import Streams
 
@@ -90,14 +90,14 @@ def measure(
     return Measured(value=value, low=low, high=high, other_unit=changes_unit, hours=-minutes / 60.0)
 
 
-def lab(measured: Measured, case: int, test: int) -> Lab:
-    """The evidence of one value, in the unit of its site."""
+def lab(measured: Measured, case: int, test: int, *, at: Hours) -> Lab:
+    """The evidence of one value taken `at` this hour, in the unit of its site."""
     kind, factor = TESTS[test], 1.0
     unit = kind.unit
     if measured.other_unit[case, test]:
         unit, factor = kind.other_unit, kind.factor
     value, low, high = (float(f"{column[case, test] * factor:.4g}") for column in (measured.value, measured.low, measured.high))
-    return Lab(code=kind.code, value=value, unit=Unit(unit), reference=(low, high), at=float(measured.hours[case]))
+    return Lab(code=kind.code, value=value, unit=Unit(unit), reference=(low, high), at=at)
 
 
 def _round(values: np.ndarray) -> np.ndarray:

@@ -34,7 +34,23 @@ class Frames:
     fillers: tuple[str, ...]
 
 
+PHRASES: tuple[str, str] = ("Discussed at the morning meeting.", "Discussed at the evening meeting.")
+"""Sentences of the `wording` shortcut, without and with its cue."""
+
 RELATIVES: tuple[str, ...] = ("mother", "father", "sister", "brother", "wife", "husband", "neighbour")
+
+TELEGRAPHIC = Frames(
+    affirmed=("C/o {0}.", "Pt c/o {0}."),
+    denied=("Nil {0}.", "Nil acute, no {0}."),
+    elsewhere=("FHx: {1} had {0}.",),
+    on_steroids=("Rx prednisolone od.", "Rx: prednisolone, omeprazole."),
+    off_steroids=("Rx omeprazole od.", "Rx: metformin, omeprazole."),
+    openings=("ED r/v.", "WR.", "GP ref."),
+    fillers=("NKDA.", "Obs stable.", "Bloods sent.", "D/w cons.", "SHx: lives alone.", "PMHx nil of note."),
+)
+"""How notes are written where a site shift in wording is felt, in either style."""
+TELEGRAPHIC_SHARE: tuple[float, float, float] = (0.0, 0.9, 0.4)
+"""Share of such notes at each site, at full strength."""
 
 FRAMES: dict[Style, Frames] = {
     "development": Frames(

@@ -98,9 +98,11 @@ def build_world(config: ClinicConfig) -> World:
     cancer, embolism = diseases[:, 3], diseases[:, 2]
     smoker = np.where(cancer[:, None], (0.35, 0.30, 0.35), (0.45, 0.30, 0.25))
     swelling = np.where(embolism[:, None], (0.68, 0.20, 0.12), (0.78, 0.12, 0.10))
-    levels_of_both = ("never", "former", "current"), ("none", "one side", "both sides")
-    for name, levels, table in zip(("smoker", "leg_swelling"), levels_of_both, (smoker, swelling), strict=True):
-        findings.append(Finding(name=name, modality="signs", levels=levels, table=table, told=(kept, kept, kept)))
+    for name, three, table in (
+        ("smoker", ("never", "former", "current"), smoker),
+        ("leg_swelling", ("none", "one side", "both sides"), swelling),
+    ):
+        findings.append(Finding(name=name, modality="signs", levels=three, table=table, told=(kept, kept, kept)))
     return World(diseases=diseases, switches=switches, findings=tuple(findings))
 
 
