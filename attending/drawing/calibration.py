@@ -30,7 +30,7 @@ def calibration_plot(
     x, y = frame.x, frame.y
     parts = [axes(frame, x_label="", y_label="Observed share with the recorded label", x_ticks=TENTHS, y_ticks=TENTHS)]
     parts.append(line(x(0), y(0), x(1), y(1), stroke=SHADE, stroke_dasharray="4 4"))
-    parts.append(words(x(0.985), y(0.985) + 16, "ideal", text_anchor="end", fill=QUIET, font_size=SMALL))
+    parts.append(words(x.stop, y.stop - 10, "thin dashes: ideal", text_anchor="end", fill=QUIET, font_size=SMALL))
     told = curve.note
     if len(curve.predicted):
         band = [

@@ -27,6 +27,7 @@ from attending.report.report import (
     Refusal,
     Report,
 )
+from attending.report.words import MODELS
 
 KIND_NAMES: Mapping[type[Evidence], str] = {
     Note: "Notes",
@@ -180,9 +181,11 @@ def patterns_of(cases: Sequence[Case], finding: str) -> tuple[Pattern, ...]:
     )
 
 
-def chosen_words(chosen: Sequence[str], names: Mapping[str, str]) -> str:
-    """How the comparator was chosen: `chosen in inner folds: boosted trees 20, late fusion 5`."""
-    counted = ", ".join(f"{names.get(name, name).lower()} {count}" for name, count in Counter(chosen).most_common())
+def chosen_words(chosen: Sequence[str], names: Mapping[str, str] = MODELS) -> str:
+    """How the comparator was chosen: `chosen in inner folds: boosted trees in 20 of 25, late fusion in 5 of 25`."""
+    counted = ", ".join(
+        f"{names.get(name, name).lower()} in {count} of {len(chosen)}" for name, count in Counter(chosen).most_common()
+    )
     if len(chosen) == 1:
         return f"chosen before test was opened: {names.get(chosen[0], chosen[0]).lower()}"
     return f"chosen in inner folds: {counted}"

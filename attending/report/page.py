@@ -41,7 +41,12 @@ def page_of(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=words.count, figure=words.figure, signed=words.signed, metric=words.metric_name, told=words.with_interval
+        count=words.count,
+        figure=words.figure,
+        signed=words.signed,
+        metric=words.metric_name,
+        told=words.with_interval,
+        known_events=words.known_events,
     )
     ledger = Ledger(report.results)
     patterns = shared_patterns(report.patterns)
@@ -103,7 +108,7 @@ def _worst(report: Report, ledger: Ledger) -> dict[str, Any] | None:
     if row is None:
         return {"judged": 0, "small": small} if small else None
     return {
-        "slice": (row.slice or "").replace("_", " "),
+        "slice": (f"{row.finding}, " if report.finding == "macro" else "") + (row.slice or "").replace("_", " "),
         "value": row.slice_value,
         "told": words.with_interval(row),
         "n": row.n,

@@ -35,11 +35,11 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
-    """How often one finding is recorded: `known` cases, `events` among them with the finding."""
+    """How often one finding is recorded: `known` cases, `events` among them with the finding (None: may not be told)."""
 
     finding: str
     known: int
-    events: int
+    events: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,10 +145,10 @@ class Pattern:
 
 @dataclass(frozen=True, kw_only=True)
 class Privacy:
-    """What de-identification did, in counts, and what it cannot find."""
+    """What de-identification did, in counts (None: may not be told), and what it cannot find."""
 
     identity_columns: tuple[str, ...]
-    counts: Mapping[str, int]
+    counts: Mapping[str, int | None]
     promises: Mapping[str, str]
     not_found: tuple[str, ...]
 

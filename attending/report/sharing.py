@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from attending.evaluation.sharing import FEWEST, shareable, suppress
-from attending.report.report import Pattern, Report
+from attending.report.report import Events, Pattern, Report
+
+MOST_PATTERNS = 15
+"""Patterns that are shown one by one; rarer ones are pooled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,18 +25,35 @@ class SharedPattern:
 
 
 def shared(report: Report) -> Report:
-    """The same report with result rows that may be shared."""
-    return replace(report, results=shareable(report.results))
+    """The same report as it may be shown outside. Curves of a finding with under 5 cases of a class would tell their number."""
+    hidden = {one.finding for one in report.flow.findings if _is_small(one)}
+    findings = tuple(replace(one, events=None) if one.finding in hidden else one for one in report.flow.findings)
+    privacy = report.privacy
+    if privacy is not None:
+        counts = {name: None if count is not None and 0 < count < FEWEST else count for name, count in privacy.counts.items()}
+        privacy = replace(privacy, counts=counts)
+    return replace(
+        report,
+        results=shareable(report.results),
+        flow=replace(report.flow, findings=findings),
+        curves=tuple(one for one in report.curves if one.finding not in hidden),
+        privacy=privacy,
+    )
+
+
+def _is_small(one: Events) -> bool:
+    return one.events is None or min(one.events, one.known - one.events) < FEWEST
 
 
 def shared_patterns(patterns: Sequence[Pattern]) -> tuple[SharedPattern, ...]:
-    """Patterns by size; those under 5 cases pooled, with the next smallest where the pool itself would be under 5.
+    """Patterns by size; those under 5 cases, and beyond the fifteenth, pooled.
 
-    Events are hidden where they, or the cases without, are under 5 (with complementary suppression).
+    The next smallest joins where the pool itself would be under 5. Events are hidden where they, or the cases without, are
+    under 5 (with complementary suppression).
     """
     ordered = sorted(patterns, key=lambda pattern: (-pattern.n, pattern.present))
-    kept = [pattern for pattern in ordered if pattern.n >= FEWEST]
-    pool = [pattern for pattern in ordered if pattern.n < FEWEST]
+    kept = [pattern for pattern in ordered[:MOST_PATTERNS] if pattern.n >= FEWEST]
+    pool = ordered[len(kept) :]
     while pool and sum(pattern.n for pattern in pool) < FEWEST and kept:
         pool.append(kept.pop())
     rows = [(one.present, one.n, one.known, one.events, 0) for one in kept]

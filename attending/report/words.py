@@ -7,7 +7,7 @@ percentage. A figure without an interval says so.
 from attending.evaluation import METRICS, Result, verdict
 from attending.evaluation.sharing import FEWEST
 from attending.report.ledger import Ledger
-from attending.report.report import UNSTATED, Report
+from attending.report.report import UNSTATED, Events, Report
 
 DISCLAIMER = "Research software, not a medical device; not for decisions about patients"
 MODELS = {
@@ -127,6 +127,11 @@ def count(number: int | None) -> str:
     return "under 5" if number is None else f"{number:,}".replace(",", "\u202f")
 
 
+def known_events(one: Events) -> str:
+    """How many events, where it may be told."""
+    return "few" if one.events is None else count(one.events)
+
+
 def level_words(row: Result) -> str:
     """`95 % interval`."""
     return f"{100 * (row.level or 0.95):.4g}\u00a0% interval"
@@ -216,11 +221,11 @@ def not_to_be_concluded(report: Report, ledger: Ledger) -> tuple[str, ...]:
             f"That the figures come from the evidence alone: site and missingness reach AUROC {with_interval(gaps)} "
             "without one value, word or pixel."
         )
-    events = next((one.events for one in report.flow.findings if one.finding == finding), None)
-    if events is not None and events < FEW_EVENTS:
-        told.append(
-            f"Fine distinctions: there are {count(events if events >= FEWEST else None)} events; the intervals are wide."
-        )
+    told += [
+        f"Fine distinctions about {one.finding}: there are {known_events(one)} events; the intervals are wide."
+        for one in report.flow.findings
+        if finding in (one.finding, "macro") and (one.events or 0) < FEW_EVENTS
+    ]
     sampling = report.question.sampling
     if sampling != "cohort":
         told.append(f"Absolute risks, PPV, NPV or net benefit elsewhere: the sampling is {sampling}, so they do not transfer.")
@@ -247,7 +252,8 @@ def _scarce(report: Report) -> list[str]:
 
 def worst_slice(report: Report, ledger: Ledger) -> tuple[Result | None, int, int]:
     """The subgroup or site with the lowest AUROC of the primary model, how many could be judged, how many were too small."""
-    slices = ledger.slices(model=report.primary.model, metric="auroc", finding=report.finding)
+    findings = ledger.findings() if report.finding == "macro" else (report.finding,)
+    slices = [row for name in findings for row in ledger.slices(model=report.primary.model, metric="auroc", finding=name)]
     judged = [row for row in slices if row.value is not None]
     lowest = min(judged, key=lambda row: row.value if row.value is not None else 1.0, default=None)
     return lowest, len(judged), len(slices) - len(judged)

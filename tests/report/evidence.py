@@ -91,7 +91,7 @@ def report(n_findings: int = 1) -> Report:
         ),
         conduct=Conduct(kind="cv", folds=3, repeats=2, seed=0, reason="as asked", openings=1, hash="0" * 64),
         results=judge(models, terms=terms),
-        primary=Primary(comparator="best-baseline", chosen="chosen in inner folds: boosted trees 6"),
+        primary=Primary(comparator="best-baseline", chosen="chosen in inner folds: boosted trees in 6 of 6"),
         curves=tuple(
             Curves(
                 finding=name,

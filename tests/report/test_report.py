@@ -64,7 +64,7 @@ def test_the_first_screen_tells_who_and_how_before_any_figure(n_findings: int):
         "AUROC",
         "Fused model",
         "Best baseline",
-        "chosen in inner folds: boosted trees 6",
+        "chosen in inner folds: boosted trees in 6 of 6",
         "Site and missingness alone",
         "Age and sex alone",
         "Fused model minus best baseline, AUROC",
@@ -287,3 +287,26 @@ def test_the_same_report_gives_the_same_bytes(tmp_path: Path):
     first = [path.read_bytes() for path in write_report(tmp_path / "a", report())]
     second = [path.read_bytes() for path in write_report(tmp_path / "b", report())]
     assert first == second
+
+
+def test_with_several_findings_the_lowest_subgroup_is_sought_in_all():
+    seen = text(page(report(2)))
+    lowest = seen.split("Lowest subgroup or site")[1][:200]
+    judged = [row for row in shared(report(2)).results if row.slice and row.metric == "auroc" and row.value is not None]
+    assert judged
+    worst = min(judged, key=lambda row: row.value or 0.0)
+    assert f"{worst.finding}, site: {worst.slice_value}" in lowest
+    assert f"{worst.value:.3f}" in lowest
+
+
+@pytest.mark.parametrize("events", [0, 3, N - 2])
+def test_a_finding_with_under_five_of_a_class_tells_no_number_and_no_curve(tmp_path: Path, events: int):
+    one = report()
+    flow = replace(one.flow, findings=(replace(one.flow.findings[0], events=events),))
+    html_path, json_path = write_report(tmp_path, replace(one, flow=flow))
+    record = json.loads(json_path.read_text(encoding="utf-8"))
+    assert record["flow"]["findings"][0]["events"] is None
+    assert record["curves"] == []
+    seen = text(html_path.read_text(encoding="utf-8"))
+    assert "few events, of 240 known" in seen
+    assert "240 cases with a known label, few with it" in seen
