@@ -32,10 +32,21 @@ SchemaOption = Annotated[Path | None, typer.Option("--schema", help="Schema file
 IgnoreOption = Annotated[str, typer.Option("--ignore", help="Columns to leave out, as a,b,c.")]
 OnlyOption = Annotated[str, typer.Option("--only", help="The only columns to use as inputs, as a,b,c.")]
 WhereOption = Annotated[str | None, typer.Option("--where", help="Rows to keep: an SQL expression as polars reads it.")]
+LabsOption = Annotated[
+    Path | None, typer.Option("--labs", help="Long-format values beside the table: id, code, value, unit, time.")
+]
+NotesOption = Annotated[Path | None, typer.Option("--notes", help="Long-format notes beside the table: id, text, time.")]
+ImagesOption = Annotated[Path | None, typer.Option("--images", help="Long-format images beside the table: id, path, time.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Everything random follows from it.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Undeclared units, times and unreadable values are errors.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", help="Processor threads (0: all).")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+
+
+def companions(labs: Path | None, notes: Path | None, images: Path | None) -> dict[str, Path]:
+    """Those files that were given, by kind."""
+    given = {"labs": labs, "notes": notes, "images": images}
+    return {kind: path for kind, path in given.items() if path is not None}
 
 
 def listed(text: str) -> tuple[str, ...]:
@@ -53,6 +64,9 @@ def run(
     ignore: IgnoreOption = "",
     only: OnlyOption = "",
     where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
     protocol: Annotated[str, typer.Option(help="auto, split, cv or site.")] = "auto",
     folds: Annotated[int, typer.Option(help="Outer folds of cross-validation.")] = 5,
     repeats: Annotated[int, typer.Option(help="Times that cross-validation is repeated.")] = 5,
@@ -78,6 +92,7 @@ def run(
         ignore=listed(ignore),
         only=listed(only),
         where=where,
+        companions=companions(labs, notes, images),
         protocol="quick" if quick else protocol,
         folds=folds,
         repeats=repeats,
@@ -142,6 +157,9 @@ def predict(
     table: TableArgument,
     out: Annotated[Path, typer.Option("--out", help="CSV file to write.", metavar="FILE")],
     where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
     strict: StrictOption = False,
 ) -> None:
     """Estimated probability of each recorded label for every case of a table, and what was missing.
@@ -150,7 +168,7 @@ def predict(
     """
     from attending.commands.using import predict_table
 
-    predict_table(model, table, out=out, where=where, is_strict=strict)
+    predict_table(model, table, out=out, where=where, companions=companions(labs, notes, images), is_strict=strict)
 
 
 @app.command()
@@ -159,6 +177,9 @@ def evaluate(
     table: TableArgument,
     out: OutOption,
     where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
     seed: SeedOption = 0,
     strict: StrictOption = False,
 ) -> None:
@@ -168,7 +189,8 @@ def evaluate(
     """
     from attending.commands.using import evaluate_table
 
-    evaluate_table(model, table, out=out, where=where, seed=seed, is_strict=strict)
+    given = companions(labs, notes, images)
+    evaluate_table(model, table, out=out, where=where, companions=given, seed=seed, is_strict=strict)
 
 
 @app.command()

@@ -6,11 +6,26 @@ The one way in for training, prediction, evaluation and audit, so that they cann
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from attending.case import Case, CaseId
 from attending.diagnosis import Task
 from attending.privacy import Deidentified, deidentify, project_key
-from attending.records import Records, Schema, Table, from_toml, infer_schema, load_schema, read_charts, read_table, to_toml
+from attending.records import (
+    Records,
+    Schema,
+    Table,
+    aim,
+    from_toml,
+    infer_schema,
+    load_schema,
+    read_charts,
+    read_table,
+    restrict,
+    to_toml,
+)
+
+NO_COMPANIONS: Mapping[str, Path] = MappingProxyType({})
 
 LONGEST_SIDE = 512
 """Pixels to which larger films are shrunk on reading; no encoder here looks at more."""
@@ -21,9 +36,13 @@ class Intake:
     """One table, taken in. `own_id` names a case as the table does: it stays beside the data, never in a report."""
 
     table: Table
-    schema: Schema
     records: Records
     deidentified: Deidentified
+
+    @property
+    def schema(self) -> Schema:
+        """The schema as used, with what the companions completed."""
+        return self.records.schema
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -49,26 +68,40 @@ def declare(
     ignore: Sequence[str],
     only: Sequence[str],
 ) -> Schema:
-    """The schema of a file where one is given, otherwise what the table's names and cells suggest."""
-    if schema is not None:
-        return load_schema(schema)
-    return infer_schema(table, targets=targets, positive=positive, ignore=ignore, only=only)
+    """The schema of a file where one is given, otherwise what the table's names and cells suggest; options win over both."""
+    if schema is None:
+        return infer_schema(table, targets=targets, positive=positive, ignore=ignore, only=only)
+    declared = restrict(load_schema(schema), ignore=ignore, only=only)
+    return aim(declared, table, targets=targets, positive=positive) if targets or positive else declared
 
 
-def take_in(table: Table, schema: Schema, *, key_file: Path, is_strict: bool, needs_truth: bool) -> Intake:
-    """Charts by the schema, cases by the privacy rules, hashed with the project's key (made on first use)."""
-    records = read_charts(table, schema, longest_side=LONGEST_SIDE, is_strict=is_strict, needs_truth=needs_truth)
-    return Intake(
-        table=table, schema=schema, records=records, deidentified=deidentify(records.charts, key=project_key(key_file))
-    )
-
-
-def take_in_as(
-    schema_text: str, path: Path, *, where: str | None, key_file: Path, is_strict: bool, needs_truth: bool
+def take_in(
+    table: Table,
+    schema: Schema,
+    *,
+    key_file: Path,
+    companions: Mapping[str, Path] = NO_COMPANIONS,
+    is_strict: bool = False,
+    needs_truth: bool = True,
 ) -> Intake:
-    """A further table, read by the schema that a model carries."""
-    schema = from_toml(schema_text, name="the model's schema")
-    return take_in(read_table(path, where=where), schema, key_file=key_file, is_strict=is_strict, needs_truth=needs_truth)
+    """Charts by the schema, cases by the privacy rules, hashed with the project's key (made on first use).
+
+    `companions` are long-format files by kind: labs, notes, images.
+    """
+    records = read_charts(
+        table,
+        schema,
+        companions={kind: read_table(path) for kind, path in companions.items()},
+        longest_side=LONGEST_SIDE,
+        is_strict=is_strict,
+        needs_truth=needs_truth,
+    )
+    return Intake(table=table, records=records, deidentified=deidentify(records.charts, key=project_key(key_file)))
 
 
-__all__ = ["Intake", "declare", "read_table", "take_in", "take_in_as", "to_toml"]
+def declared_by(model_schema: str) -> Schema:
+    """The schema that a model carries."""
+    return from_toml(model_schema, name="the model's schema")
+
+
+__all__ = ["Intake", "declare", "declared_by", "read_table", "take_in", "to_toml"]

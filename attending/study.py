@@ -10,7 +10,7 @@ import json
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from attending.artefacts import sha256, write_text
+from attending.artefacts import MANIFEST, sha256, write_text
 from attending.baselines.catalog import forced_baselines
 from attending.case import Case
 from attending.cohort import Protocol, plan_protocol
@@ -31,9 +31,11 @@ from attending.evaluation.predictions import predictions_text
 from attending.evaluation.result import Result
 from attending.evaluation.threshold import Rule
 from attending.intake import Intake
+from attending.model.catalog import to_plain
 from attending.model.diagnoser import Tokenizers
 from attending.model.trained import TrainedModel, network_from
 from attending.records import Schema, to_toml
+from attending.report import Primary, Report, chosen_words, gather, write_report
 from attending.training.bridge import members_of
 from attending.training.learner import BaselineLearner, DiagnoserLearner, Learner
 from attending.training.recipe import Recipe, default_recipe
@@ -49,6 +51,8 @@ MODEL, PREDICTIONS, SPLIT, REPORT_JSON, REPORT_HTML, WORK = (
     "report.html",
     ".work",
 )
+OPENINGS = "openings.jsonl"
+"""Beside the studies of a project: every opening of outer results, so that a report can say how many came before it."""
 ProtocolKind = Literal["auto", "split", "cv", "site", "quick"]
 
 
@@ -234,13 +238,57 @@ def _write(study: Study, *, plan: Plan, out: Path) -> None:
     named = {model: _with_own_ids(rows, own) for model, rows in study.trial.outcomes.items()}
     write_text(out / PREDICTIONS, predictions_text({split: named}))
     write_text(out / SPLIT, split_text(study.protocol, own))
-    report = {
-        "attending": version("attending"),
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "provenance": _provenance(study.intake, plan) | {"model_sha256": sha256(out / MODEL / "manifest.json")},
-        "results": [result.to_row() for result in study.results],
+    write_report(out, report_of(study, plan=plan, out=out))
+
+
+def report_of(study: Study, *, plan: Plan, out: Path) -> Report:
+    """What the study found, as a report."""
+    schema, declared = study.intake.schema, study.intake.schema.primary
+    chosen = [str(choice["best baseline"]) for choice in study.trial.choices if choice["best baseline"] is not None]
+    comparator = BEST_BASELINE if declared is None or declared.against == "best baseline" else declared.against
+    unknown = f"{study.unknown} cases without any recorded target took no part" if study.unknown else ""
+    return gather(
+        title=f"{study.intake.table.name}: {', '.join(target.column for target in schema.targets)}",
+        records=study.intake.records,
+        manifest=study.intake.deidentified.manifest,
+        cases=[case for case in study.intake.cases if case.truth],
+        task=study.intake.task,
+        protocol=study.protocol,
+        results=study.results,
+        outcomes=study.trial.outcomes,
+        primary=Primary(
+            comparator=comparator if comparator in study.trial.outcomes else None,
+            finding=None if declared is None else declared.finding,
+            metric="auroc" if declared is None else declared.metric,
+            chosen=chosen_words(chosen, {}) if chosen and comparator == BEST_BASELINE else "",
+        ),
+        openings=_opened(study, out),
+        provenance=_provenance(study.intake, plan)
+        | {"seconds": round(study.seconds), "model": study.model.id, "model_manifest_sha256": sha256(out / MODEL / MANIFEST)},
+        notes=(unknown,) if unknown else (),
+        model={
+            "networks": len(study.model.networks),
+            "parameters": sum(p.numel() for p in study.model.networks[0].parameters()),
+            "configuration": json.dumps(to_plain(study.recipe.diagnoser)),
+            "training": json.dumps(asdict(study.recipe.training)),
+            "epochs": ", ".join(str(length) for length in study.trial.delivered.lengths),
+        },
+    )
+
+
+def _opened(study: Study, out: Path) -> int:
+    """Append this opening of the outer results to the project's list; how often these data were opened for these targets."""
+    path = out.resolve().parent / OPENINGS
+    entry = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data_sha256": study.intake.table.sha256,
+        "targets": [target.column for target in study.intake.schema.targets],
+        "study": out.name,
     }
-    write_text(out / REPORT_JSON, json.dumps(report, indent=1) + "\n")
+    with path.open("a", encoding="utf-8") as openings:
+        openings.write(json.dumps(entry) + "\n")
+    held = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return sum(all(one[key] == entry[key] for key in ("data_sha256", "targets")) for one in held)
 
 
 def _with_own_ids(rows: Outcomes, own: Mapping[Any, str]) -> Outcomes:

@@ -1,6 +1,6 @@
 """`attending run`: a table to an evidence report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast, get_args
 
@@ -24,6 +24,7 @@ def run_table(
     ignore: Sequence[str],
     only: Sequence[str],
     where: str | None,
+    companions: Mapping[str, Path],
     protocol: str,
     folds: int,
     repeats: int,
@@ -41,7 +42,7 @@ def run_table(
     read = read_table(table, where=where)
     schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=ignore, only=only)
     show_schema(schema)
-    intake = take_in(read, schema, key_file=key_file(out), is_strict=is_strict, needs_truth=True)
+    intake = take_in(read, schema, companions=companions, key_file=key_file(out), is_strict=is_strict)
     err.print(
         f"{len(read)} rows: {intake.records.n_rows_used} used in {len(intake.cases)} cases, {_refused(intake.records.refused)}"
     )

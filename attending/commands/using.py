@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from attending.commands.showing import out as console
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.judgement import judge
 from attending.evaluation.predictions import predictions_text
-from attending.intake import Intake, take_in_as
+from attending.intake import Intake, declared_by, read_table, take_in
 from attending.model.trained import TrainedModel, load_model
 from attending.study import MODEL, PREDICTIONS, REPORT_JSON
 from attending.training.bridge import outcomes_of
@@ -28,10 +29,22 @@ def open_model(path: Path) -> TrainedModel:
 
 
 def _take_in(
-    model: TrainedModel, table: Path, *, where: str | None, is_strict: bool, needs_truth: bool, beside: Path
+    model: TrainedModel,
+    table: Path,
+    *,
+    where: str | None,
+    companions: Mapping[str, Path],
+    is_strict: bool,
+    needs_truth: bool,
+    beside: Path,
 ) -> Intake:
-    intake = take_in_as(
-        model.schema, table, where=where, key_file=key_file(beside), is_strict=is_strict, needs_truth=needs_truth
+    intake = take_in(
+        read_table(table, where=where),
+        declared_by(model.schema),
+        companions=companions,
+        key_file=key_file(beside),
+        is_strict=is_strict,
+        needs_truth=needs_truth,
     )
     for column in intake.records.missing:
         err.print(f'input column "{column}" is not in {table.name}: absent evidence for every case', style="yellow")
@@ -40,10 +53,12 @@ def _take_in(
     return intake
 
 
-def predict_table(path: Path, table: Path, *, out: Path, where: str | None, is_strict: bool) -> None:
+def predict_table(
+    path: Path, table: Path, *, out: Path, where: str | None, companions: Mapping[str, Path], is_strict: bool
+) -> None:
     """Write one row per case and finding: probability, set membership, abstention and what was missing."""
     model = open_model(path)
-    intake = _take_in(model, table, where=where, is_strict=is_strict, needs_truth=False, beside=out)
+    intake = _take_in(model, table, where=where, companions=companions, is_strict=is_strict, needs_truth=False, beside=out)
     raw = model.raw_probability(intake.cases)
     own = intake.own_ids()
     buffer = io.StringIO()
@@ -67,12 +82,14 @@ def predict_table(path: Path, table: Path, *, out: Path, where: str | None, is_s
     err.print(f"written: {out}", highlight=False, soft_wrap=True)
 
 
-def evaluate_table(path: Path, table: Path, *, out: Path, where: str | None, seed: int, is_strict: bool) -> None:
+def evaluate_table(
+    path: Path, table: Path, *, out: Path, where: str | None, companions: Mapping[str, Path], seed: int, is_strict: bool
+) -> None:
     """Judge the model on a table: predictions.csv and report.json of an external evaluation."""
     if (out / REPORT_JSON).exists():
         raise ValueError(f"{out}: holds a finished report; name another --out, or remove it")
     model = open_model(path)
-    intake = _take_in(model, table, where=where, is_strict=is_strict, needs_truth=True, beside=out)
+    intake = _take_in(model, table, where=where, companions=companions, is_strict=is_strict, needs_truth=True, beside=out)
     cases = [case for case in intake.cases if case.truth]
     if not cases:
         raise ValueError(f"{table.name}: the target is unknown in every row, nothing can be judged; use attending predict")

@@ -27,13 +27,15 @@ STRIDE = 8
 class ImageConfig(ModalityConfig):
     """Films are fitted into a square of `side` pixels (a multiple of 8); of several films the latest `n_latest` are read.
 
-    `channels` is the width of the stem. In training a film is shifted, scaled and turned by up to `jitter` of its side.
+    `channels` is the width of the stem, `depth` the residual convolutions after each of its strides. In training a film is
+    shifted, scaled and turned by up to `jitter` of its side.
     """
 
     kind: ClassVar[type[Evidence]] = Scan
     side: int = 64
     n_latest: int = 2
     channels: int = 32
+    depth: int = 0
     jitter: float = 0.06
 
     def __post_init__(self) -> None:
@@ -156,12 +158,15 @@ class ImageEncoder(Encoder):
             first,
             nn.GroupNorm(4, c),
             nn.GELU(),
+            *(_Residual(c) for _ in range(config.depth)),
             nn.Conv2d(c, c, 3, stride=2, padding=1),
             nn.GroupNorm(4, c),
             nn.GELU(),
+            *(_Residual(c) for _ in range(config.depth)),
             nn.Conv2d(c, 2 * c, 3, stride=2, padding=1),
             nn.GroupNorm(4, 2 * c),
             nn.GELU(),
+            *(_Residual(2 * c) for _ in range(config.depth)),
             nn.Conv2d(2 * c, dim, 1),
         )
         cells = config.side // STRIDE
@@ -188,6 +193,20 @@ class ImageEncoder(Encoder):
     def summary(self, tokens: Tokens) -> Float[Tensor, "case dim"]:
         """The mean cell."""
         return super().summary(tokens) / tokens.seen.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+class _Residual(nn.Module):
+    """x + convolution of x, at the same size."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.change = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(4, channels), nn.GELU(), nn.Conv2d(channels, channels, 1)
+        )
+
+    def forward(self, x: Float[Tensor, "film channel row column"]) -> Float[Tensor, "film channel row column"]:
+        """The same film features, refined."""
+        return x + self.change(x)
 
 
 def _start_from_edges(convolution: nn.Conv2d) -> None:

@@ -1,4 +1,8 @@
-"""Laboratory values: a token per measured value."""
+"""Laboratory values: a token per measured value, by the number itself and by where it lies in its reference range.
+
+Ranges differ between laboratories and methods, and a clinician reads a value against the one printed beside it. A value without
+a range has none of those features, which is not the same as lying inside.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,10 +11,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from attending.case import Case, Evidence, Lab, Place
 from attending.model.features import FieldEncoder, FieldInputs, log_days, piecewise_linear, quantile_edges
 from attending.model.modality import ModalityConfig, Tokenizer
+
+RANGE_EDGES = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
+"""Edges of the bins for a value's place in its range: 0 is the lower limit, 1 the upper."""
+N_RANGE_FEATURES = len(RANGE_EDGES) - 1 + 3
+
+
+def range_features(value: float, low: float, high: float) -> Float[np.ndarray, " feature"]:
+    """Flags below, inside and above the range, then the place in it, piecewise linear."""
+    flags = np.array([value < low, low <= value <= high, value > high], dtype=float)
+    place = (value - low) / max(high - low, 1e-12)
+    return np.concatenate([flags, piecewise_linear(place, RANGE_EDGES)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +83,7 @@ class NumbersTokenizer(Tokenizer):
         starts = np.concatenate([[0], np.cumsum(repeats)])
         self._first_slot = {code: int(start) for code, start in zip(codes, starts, strict=False)}
         self._n_slots = int(starts[-1])
-        self._n_features = max(1, *(len(e) - 1 for e in edges))
+        self._n_bins = max(1, *(len(e) - 1 for e in edges))
 
     def state(self) -> Mapping[str, Any]:
         """Codes, bin edges and slots per code."""
@@ -89,7 +105,7 @@ class NumbersTokenizer(Tokenizer):
     def read(self, cases: Sequence[Case]) -> FieldInputs:
         """Bin features, presence and age of each slot."""
         shape = (len(cases), self._n_slots)
-        features = np.zeros((*shape, self._n_features), dtype=np.float32)
+        features = np.zeros((*shape, self._n_bins + N_RANGE_FEATURES), dtype=np.float32)
         present = np.zeros(shape, dtype=bool)
         age = np.zeros(shape, dtype=np.float32)
         edges = dict(zip(self.codes, self.edges, strict=True))
@@ -97,6 +113,8 @@ class NumbersTokenizer(Tokenizer):
             for slot, _, lab in self._slots(case):
                 bins = piecewise_linear(lab.value, edges[lab.code])
                 features[row, slot, : len(bins)] = bins
+                if lab.reference is not None:
+                    features[row, slot, self._n_bins :] = range_features(lab.value, *lab.reference)
                 present[row, slot] = True
                 age[row, slot] = log_days(lab.at)
         return FieldInputs(
@@ -116,7 +134,7 @@ class NumbersTokenizer(Tokenizer):
         first = set(self._first_slot.values())
         return FieldEncoder(
             dim=dim,
-            n_features=self._n_features,
+            n_features=self._n_bins + N_RANGE_FEATURES,
             field_of_slot=field_of_slot,
             visible_slots=[s in first and self.codes[f] in self.visible for s, f in enumerate(field_of_slot)],
         )
