@@ -25,11 +25,11 @@ class CircumstancesConfig(BaselineConfig):
     name: str = "site-and-missingness"
     strength: float = 0.5
 
-    def looks_at(self, case: Case) -> bool:  # noqa: ARG002
+    def looks_at(self, case: Case) -> bool:
         """Always: that nothing is there is a circumstance too."""
         return True
 
-    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Circumstances":  # noqa: ARG002
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Circumstances":
         """Learn which circumstances vary in training, and fit."""
         met = [circumstances(case) for case in cases]
         counts = Counter(name for names in met for name in names)

@@ -23,7 +23,7 @@ class EmbeddingsConfig(BaselineConfig):
     kinds: ClassVar[tuple[type[Evidence], ...]] = (Embedding,)
     strengths: tuple[float, ...] = (0.0001, 0.001, 0.01, 0.1)
 
-    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Embeddings":  # noqa: ARG002
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Embeddings":
         """Fit to the cases that hold an embedding."""
         widths = {(one.name, one.vector.shape[0]) for case in cases for one in case.of(Embedding)}
         places = tuple(sorted(widths))

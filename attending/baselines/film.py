@@ -37,7 +37,7 @@ class FilmConfig(BaselineConfig):
     components: int = 40
     strengths: tuple[float, ...] = (0.001, 0.01, 0.1)
 
-    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Film":  # noqa: ARG002
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Film":
         """Fit to the cases that hold a film."""
         present = np.array([self.looks_at(case) for case in cases], dtype=bool)
         features = film_features(cases)
@@ -74,7 +74,7 @@ class FirstComponents(TransformerMixin, BaseEstimator):
     def __init__(self, *, most: int) -> None:
         self.most = most
 
-    def fit(self, X: np.ndarray, y: object = None) -> "FirstComponents":  # noqa: ARG002
+    def fit(self, X: np.ndarray, y: object = None) -> "FirstComponents":
         """By singular values of the centred rows."""
         self.mean_ = X.mean(axis=0)
         self.axes_ = np.linalg.svd(X - self.mean_, full_matrices=False)[2][: self.most]

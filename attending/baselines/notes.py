@@ -29,7 +29,7 @@ class NotesConfig(BaselineConfig):
     strengths: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0)
     most_terms: int = 20_000
 
-    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Notes":  # noqa: ARG002
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Notes":
         """Learn the vocabulary and fit. Without a word that occurs in two cases, the prevalence."""
         texts = [_text(case) for case in cases]
         present = np.array([bool(text) for text in texts])

@@ -17,11 +17,11 @@ class PrevalenceConfig(BaselineConfig):
 
     name: str = "prevalence"
 
-    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Prevalence":  # noqa: ARG002
+    def _fit(self, cases: Sequence[Case], *, task: Task, visible: frozenset[str], seed: int) -> "Prevalence":
         """Count."""
         return Prevalence(share=prevalence(cases, task))
 
-    def looks_at(self, case: Case) -> bool:  # noqa: ARG002
+    def looks_at(self, case: Case) -> bool:
         """Always: it needs nothing."""
         return True
 

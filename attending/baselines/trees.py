@@ -42,7 +42,7 @@ class BoostedTreesConfig(TabularConfig):
     smallest_leaf: int = 10
     features_per_split: float = 0.3
 
-    def encoding(self, fields: Fields, values: Float[np.ndarray, "case column"]) -> Encoding:  # noqa: ARG002
+    def encoding(self, fields: Fields, values: Float[np.ndarray, "case column"]) -> Encoding:
         """None: trees read fields as they are."""
         return AsTheyAre()
 
@@ -93,7 +93,7 @@ class RandomForestConfig(TabularConfig):
     trees: int = 200
     smallest_leaf: int = 3
 
-    def encoding(self, fields: Fields, values: Float[np.ndarray, "case column"]) -> Encoding:  # noqa: ARG002
+    def encoding(self, fields: Fields, values: Float[np.ndarray, "case column"]) -> Encoding:
         """None: trees read fields as they are."""
         return AsTheyAre()
 
