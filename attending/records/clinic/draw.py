@@ -27,7 +27,7 @@ from attending.records.clinic.leaks import (
     written_sites,
 )
 from attending.records.clinic.note import DRAWS, Written, label_word_sentence, write_note
-from attending.records.clinic.oracle import Facts, Oracle, consult, posterior
+from attending.records.clinic.oracle import Enumeration, Facts, Oracle, consult
 from attending.records.clinic.people import People, admit, identify
 from attending.records.clinic.reasons import Reasons
 from attending.records.clinic.streams import Dice, Streams
@@ -75,6 +75,7 @@ def draw_clinic(config: ClinicConfig) -> Clinic:
     notes = _write_notes(config, world, streams, people=people, facts=facts, identities=identities, cues=cues)
     truth = record(config, streams, people, diseases)
     names = [f"P{number:06d}-{visit % 500 + 1}" for number, visit in zip(people.written_as, people.visit, strict=True)]
+    enumeration = Enumeration(config, world, facts)
     charts, told = [], []
     for case, name in enumerate(names):
         evidence, told_here = assemble(case, world=world, people=people, facts=facts, findings=findings, note=notes[case])
@@ -95,8 +96,8 @@ def draw_clinic(config: ClinicConfig) -> Clinic:
     return Clinic(
         config=config,
         charts=tuple(charts),
-        oracle=consult(config, world, facts),
-        reasons=Reasons(told, _weights(config, world, facts), DISEASES),
+        oracle=consult(enumeration),
+        reasons=Reasons(told, _weights(enumeration), DISEASES),
         diseases=diseases,
         facts=facts,
         columns=extra_columns(config, streams, people, diseases),
@@ -180,14 +181,15 @@ def _write_notes(
     return notes
 
 
-def _weights(config: ClinicConfig, world: World, facts: Facts) -> Float[np.ndarray, "finding case disease"]:
+def _weights(enumeration: Enumeration) -> Float[np.ndarray, "finding case disease"]:
     """What each expressed finding adds to the log-odds of each disease, given all the others."""
-    with_all = _log_odds(posterior(config, world, facts, known=facts.expressed, silent=facts.silent))
-    weights = np.zeros((len(world.findings), *with_all.shape), dtype=np.float32)
-    for place in range(len(world.findings)):
+    facts = enumeration.facts
+    with_all = _log_odds(enumeration.posterior(known=facts.expressed, silent=facts.silent))
+    weights = np.zeros((len(enumeration.world.findings), *with_all.shape), dtype=np.float32)
+    for place in range(len(weights)):
         without = facts.expressed.copy()
         without[:, place] = False
-        weights[place] = with_all - _log_odds(posterior(config, world, facts, known=without, silent=facts.silent))
+        weights[place] = with_all - _log_odds(enumeration.posterior(known=without, silent=facts.silent))
     return weights
 
 

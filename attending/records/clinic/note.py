@@ -41,8 +41,8 @@ def write_note(
     if STEROIDS in findings:
         text = dice.pick(frames.on_steroids if findings[STEROIDS] else frames.off_steroids)
         body.append(_Sentence(text, ((STEROIDS, 0, len(text)),)))
-    for _ in range(1 + int(dice.chance(0.5)) + int(dice.chance(0.3))):
-        body.append(_Sentence(dice.pick(frames.fillers)))
+    n_fillers = 1 + int(dice.chance(0.5)) + int(dice.chance(0.3))
+    body += [_Sentence(filler) for filler in dice.shuffled(frames.fillers)[:n_fillers]]
     if dice.chance(0.4):
         body.append(_elsewhere(frames, dice))
     sentences += [*dice.shuffled(body), *map(_Sentence, closing)]

@@ -49,44 +49,56 @@ class Facts:
         return replace(self, present=present, expressed=self.expressed & there, silent=self.silent & there)
 
 
-def consult(config: ClinicConfig, world: World, facts: Facts) -> Oracle:
+def consult(enumeration: "Enumeration") -> Oracle:
     """All exact posteriors of the cases."""
+    facts, findings = enumeration.facts, enumeration.world.findings
     everything = np.ones_like(facts.expressed)
-    of = {m: np.array([f.modality == m for f in world.findings]) for m in MODALITIES}
+    of = {m: np.array([finding.modality == m for finding in findings]) for m in MODALITIES}
     of[VALUES] = of["labs"] | of["signs"]
     return Oracle(
         findings=DISEASES,
-        full=posterior(config, world, facts, known=everything, silent=~everything),
-        seen=posterior(config, world, facts, known=facts.expressed, silent=facts.silent),
+        full=enumeration.posterior(known=everything, silent=~everything),
+        seen=enumeration.posterior(known=facts.expressed, silent=facts.silent),
         modality={
-            name: posterior(config, world, facts, known=facts.expressed & chosen, silent=facts.silent & chosen)
+            name: enumeration.posterior(known=facts.expressed & chosen, silent=facts.silent & chosen)
             for name, chosen in of.items()
         },
     )
 
 
-def posterior(
-    config: ClinicConfig,
-    world: World,
-    facts: Facts,
-    *,
-    known: Bool[np.ndarray, "case finding"],
-    silent: Bool[np.ndarray, "case finding"],
-) -> Float[np.ndarray, "case disease"]:
-    """Probability of each recorded label given site, demographics, what is absent, and findings.
+class Enumeration:
+    """The log-probability of every cause of every case, before findings; and posteriors given some of them."""
 
-    Of the findings marked `known` their level counts; of those marked `silent`, that evidence which could have told them does
-    not.
-    """
-    log_joint = log_prior(config, world, site=facts.site, age_band=facts.age_band, male=facts.male)
-    absent = missing_probability(config, world.diseases[None, :, :], site=facts.site[:, None], age_band=facts.age_band[:, None])
-    log_joint = log_joint + np.where(facts.present[:, None, :], np.log1p(-absent), np.log(absent)).sum(axis=2)
-    for place, finding in enumerate(world.findings):
+    def __init__(self, config: ClinicConfig, world: World, facts: Facts) -> None:
+        self.config, self.world, self.facts = config, world, facts
+        # Few circumstances occur, each many times: site × age band × sex, and with what is present.
+        key = np.column_stack([facts.site, facts.age_band, facts.male, facts.present])
+        circumstances, self._circumstance = np.unique(key.astype(int), axis=0, return_inverse=True)
+        site, age_band, male, present = circumstances[:, 0], circumstances[:, 1], circumstances[:, 2] == 1, circumstances[:, 3:]
+        absent = missing_probability(config, world.diseases[None, :, :], site=site[:, None], age_band=age_band[:, None])
+        log_pattern = np.where(present[:, None, :] == 1, np.log1p(-absent), np.log(absent)).sum(axis=2)
+        self._before_findings = log_prior(config, world, site=site, age_band=age_band, male=male) + log_pattern
         with np.errstate(divide="ignore"):
-            log_table = np.log(finding.table)
-            log_silence = np.log(finding.table @ (1.0 - np.array(finding.told)))
-        log_joint = log_joint + np.where(known[:, place, None], log_table[:, facts.level[:, place]].T, 0.0)
-        log_joint = log_joint + np.where(silent[:, place, None], log_silence, 0.0)
-    weight = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
-    disease = (weight @ world.diseases) / weight.sum(axis=1, keepdims=True)
-    return disease * (1.0 - config.label_noise) + (1.0 - disease) * config.label_noise
+            # Rows of each table: the levels, then silence, then nothing known.
+            self._tables = [
+                np.vstack([np.log(f.table.T), np.log(f.table @ (1.0 - np.array(f.told))), np.zeros(len(f.table))])
+                for f in world.findings
+            ]
+
+    def posterior(
+        self, *, known: Bool[np.ndarray, "case finding"], silent: Bool[np.ndarray, "case finding"]
+    ) -> Float[np.ndarray, "case disease"]:
+        """Probability of each recorded label given site, demographics, what is absent, and findings.
+
+        Of the findings marked `known` their level counts; of those marked `silent`, that evidence which could have told them
+        does not.
+        """
+        log_joint = self._before_findings[self._circumstance]
+        for place, table in enumerate(self._tables):
+            row = np.where(
+                known[:, place], self.facts.level[:, place], np.where(silent[:, place], len(table) - 2, len(table) - 1)
+            )
+            log_joint += table[row]
+        weight = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
+        disease = (weight @ self.world.diseases) / weight.sum(axis=1, keepdims=True)
+        return disease * (1.0 - self.config.label_noise) + (1.0 - disease) * self.config.label_noise

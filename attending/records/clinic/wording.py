@@ -17,7 +17,7 @@ SYMPTOM_NAMES: dict[str, tuple[str, ...]] = {
 OTHER_SYMPTOMS: tuple[str, ...] = (
     "headache", "nausea", "dizziness", "back pain", "skin rash", "heartburn", "constipation", "joint stiffness", "tinnitus",
 )  # fmt: skip
-QUALIFIERS: tuple[str, ...] = ("recent", "new", "clear", "further", "troublesome")
+QUALIFIERS: tuple[str, ...] = ("recent", "new", "ongoing", "significant", "marked")
 LABEL_WORDS: tuple[str, ...] = ("pneumonia", "heart failure", "pulmonary embolism", "lung cancer")
 
 
