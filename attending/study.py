@@ -33,7 +33,7 @@ from attending.evaluation.threshold import Rule
 from attending.intake import Intake
 from attending.model.catalog import to_plain
 from attending.model.diagnoser import Tokenizers
-from attending.model.trained import TrainedModel, network_from
+from attending.model.trained import MODEL, TrainedModel, network_from
 from attending.records import Schema, to_toml
 from attending.report import Primary, Report, chosen_words, gather, write_report
 from attending.training.bridge import members_of
@@ -43,8 +43,7 @@ from attending.training.settling import Declared
 from attending.training.trial import BEST_BASELINE, FUSED, Told, Trial, hold_trial
 from attending.training.units import Workplace, fingerprint
 
-MODEL, PREDICTIONS, SPLIT, REPORT_JSON, REPORT_HTML, WORK = (
-    "model",
+PREDICTIONS, SPLIT, REPORT_JSON, REPORT_HTML, WORK = (
     "predictions.csv",
     "split.csv",
     "report.json",

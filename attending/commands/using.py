@@ -18,14 +18,9 @@ from attending.evaluation.judgement import judge
 from attending.evaluation.predictions import predictions_text
 from attending.intake import Intake, declared_by, read_table, take_in
 from attending.model.trained import TrainedModel, load_model
-from attending.study import MODEL, PREDICTIONS, REPORT_JSON
+from attending.study import PREDICTIONS, REPORT_JSON
 from attending.training.bridge import outcomes_of
 from attending.training.trial import FUSED
-
-
-def open_model(path: Path) -> TrainedModel:
-    """The model of a MODEL argument: the folder itself, or that of the run it lies in."""
-    return load_model(path / MODEL if (path / MODEL).is_dir() else path)
 
 
 def _take_in(
@@ -57,7 +52,7 @@ def predict_table(
     path: Path, table: Path, *, out: Path, where: str | None, companions: Mapping[str, Path], is_strict: bool
 ) -> None:
     """Write one row per case and finding: probability, set membership, abstention and what was missing."""
-    model = open_model(path)
+    model = load_model(path)
     intake = _take_in(model, table, where=where, companions=companions, is_strict=is_strict, needs_truth=False, beside=out)
     raw = model.raw_probability(intake.cases)
     own = intake.own_ids()
@@ -88,7 +83,7 @@ def evaluate_table(
     """Judge the model on a table: predictions.csv and report.json of an external evaluation."""
     if (out / REPORT_JSON).exists():
         raise ValueError(f"{out}: holds a finished report; name another --out, or remove it")
-    model = open_model(path)
+    model = load_model(path)
     intake = _take_in(model, table, where=where, companions=companions, is_strict=is_strict, needs_truth=True, beside=out)
     cases = [case for case in intake.cases if case.truth]
     if not cases:

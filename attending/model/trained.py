@@ -27,6 +27,8 @@ from attending.model.diagnoser import Diagnoser, DiagnoserConfig, Tokenizers
 from attending.model.settling import Settling
 
 FORMAT = 1
+MODEL = "model"
+"""Name of the model's folder in that of the run that made it."""
 CONFIG, TOKENIZERS, SETTLING, SCHEMA = "config.json", "tokenizers.json", "settling.json", "schema.toml"
 EVALUATION_BATCH = 256
 ID_DIGITS = 12
@@ -120,8 +122,13 @@ def weights_name(member: int) -> str:
     return f"member-{member}.safetensors"
 
 
-def load_model(folder: Path) -> TrainedModel:
-    """The model in `folder`, every file checked against the manifest. Raises `ArtefactError` when it is not intact."""
+def load_model(path: Path | str) -> TrainedModel:
+    """The model in a folder, or in the folder of the run that it lies in; every file is checked against the manifest.
+
+    Raises `ArtefactError` when it is not there or not intact.
+    """
+    folder = Path(path)
+    folder = folder / MODEL if (folder / MODEL).is_dir() else folder
     if not folder.is_dir():
         raise ArtefactError(f"{folder}: no such folder; MODEL is the folder `model` that `attending run --out DIR` wrote")
     verify(folder)
