@@ -1,4 +1,4 @@
-"""Intervals: percentile bootstrap, logit DeLong by cluster, exact binomial, profile likelihood, and the one for folds.
+"""Intervals: percentile bootstrap, logit DeLong and score for AUROC, exact binomial, profile likelihood, and that for folds.
 
 Which method is used where is decided in `estimation.py`, by measured coverage (benchmarks/evaluation.py --coverage). A pair
 (NaN, NaN) says that the method gives no interval here.
@@ -98,23 +98,43 @@ def delong_error(rows: Sample) -> float:
     return float(np.sqrt((influence**2).sum()))
 
 
-def smaller_class(rows: Sample) -> int:
-    """Groups with the finding or without, whichever are fewer: what the uncertainty depends on."""
-    return min(len(np.unique(rows.cluster[rows.truth > 0])), len(np.unique(rows.cluster[rows.truth == 0])))
+def groups_by_class(rows: Sample) -> tuple[int, int]:
+    """Groups with the finding, and groups without."""
+    return len(np.unique(rows.cluster[rows.truth > 0])), len(np.unique(rows.cluster[rows.truth == 0]))
 
 
 def area_interval(rows: Sample, area: float, level: float) -> Interval:
-    """Interval of an AUROC: logit DeLong with the t of the smaller class; where all pairs agree, as if the smaller class were
-    so many exact trials."""
-    smaller = smaller_class(rows)
+    """Logit DeLong interval of an AUROC, by cluster, with the t of the smaller class; score interval where all pairs agree."""
+    smaller = min(groups_by_class(rows))
     if 0.0 < area < 1.0:
         return normal(area, delong_error(rows), "share", level, freedom=smaller - 1)
-    return exact_share(area * smaller, smaller, level)
+    return area_score_interval(rows, area, level)
+
+
+def area_score_interval(rows: Sample, area: float, level: float) -> Interval:
+    """Score interval of an AUROC (Newcombe 2006, method 5): areas whose own Hanley–McNeil error, for two exponentials, would
+    still allow this one. Counts groups, not rows. Holds its level with few events, where DeLong's error is itself uncertain."""
+    events, others = groups_by_class(rows)
+    if min(events, others) < 1:
+        return NONE
+    mean = (events + others) / 2.0
+    z = float(stats.norm.ppf((1.0 + level) / 2.0))
+
+    def excess(true: float) -> float:
+        spread = 1.0 + (mean - 1.0) * ((1.0 - true) / (2.0 - true) + true / (1.0 + true))
+        return float((true - area) ** 2 - z * z * true * (1.0 - true) * spread / (events * others))
+
+    # At an area of 0 or 1 the area itself solves the equation; the limit sought is the other solution.
+    edge = 1e-9
+    within = min(max(area, edge), 1.0 - edge)
+    low = optimize.brentq(excess, edge, within) if area > edge and excess(edge) > 0.0 else 0.0
+    high = optimize.brentq(excess, within, 1.0 - edge) if area < 1.0 - edge and excess(1.0 - edge) > 0.0 else 1.0
+    return float(low), float(high)
 
 
 def slope_interval(rows: Sample, level: float) -> Interval:
-    """Profile-likelihood interval of the calibration slope; with clusters or weights the deviance is divided by the design
-    effect (robust over naive variance of the slope, never below 1)."""
+    """Profile-likelihood interval of the calibration slope. With clusters or weights the deviance is divided by the design
+    effect (robust over naive variance of the slope, never below 1) and held against F for the groups of the smaller class."""
     x, truth, weight = rows.logit, rows.truth, rows.weight * len(rows) / rows.weight.sum()
     slopes, intercepts = slope_and_intercept(x, truth, weight[None, :])
     slope, intercept = float(slopes[0]), float(intercepts[0])
@@ -128,7 +148,11 @@ def slope_interval(rows: Sample, level: float) -> Interval:
     best = log_likelihood(slope, intercept)
     naive, robust = _slope_variances(rows, x, weight, slope, intercept)
     plain = len(np.unique(rows.cluster)) == len(rows) and np.ptp(rows.weight) == 0
-    allowed = stats.chi2.ppf(level, 1) / 2.0 * (1.0 if plain else max(robust / naive, 1.0))
+    allowed = float(stats.chi2.ppf(level, 1)) / 2.0
+    if not plain:
+        freedom = max(min(groups_by_class(rows)) - 1, 1)
+        # The sandwich is too small with few groups, by about (groups − 1) / groups of the class that decides.
+        allowed = float(stats.f.ppf(level, 1, freedom)) / 2.0 * max(robust / naive * (freedom + 1) / freedom, 1.0)
 
     def excess(b: float) -> float:
         a = float(intercept_given(b * x, truth, weight[None, :])[0])

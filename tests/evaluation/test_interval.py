@@ -13,6 +13,7 @@ from attending.evaluation.catalog import METRICS
 from attending.evaluation.estimation import Numbering, interval_of, measure, question
 from attending.evaluation.interval import (
     area_interval,
+    area_score_interval,
     delong_error,
     exact_share,
     normal,
@@ -60,9 +61,22 @@ def test_copies_of_a_patient_make_an_auroc_no_surer():
     assert delong_error(clustered) == pytest.approx(plain, rel=1e-12)
 
 
+def test_score_limits_are_areas_that_would_just_allow_the_one_seen():
+    rng = np.random.default_rng(0)
+    p, y = rng.random(40), rng.random(40) < 0.4
+    rows = sample(probability=np.where(y, p + 0.4, p), truth=y)
+    area, m, n = point(METRICS["auroc"], rows), y.sum(), (~y).sum()
+    for end in area_score_interval(rows, area, 0.95):
+        spread = 1 + ((m + n) / 2 - 1) * ((1 - end) / (2 - end) + end / (1 + end))
+        assert abs(end - area) == pytest.approx(1.959964 * np.sqrt(end * (1 - end) * spread / (m * n)), rel=1e-5)
+
+
 def test_a_perfect_ranking_has_a_lower_limit():
     rows = sample(probability=np.linspace(0, 1, 30), truth=np.arange(30) >= 20)
-    assert area_interval(rows, 1.0, 0.95) == exact_share(10, 10, 0.95)
+    low, high = area_interval(rows, 1.0, 0.95)
+    assert (low, high) == area_score_interval(rows, 1.0, 0.95)
+    assert 0.7 < low < 0.95
+    assert high == 1.0
 
 
 def test_profile_likelihood_agrees_with_a_refit_at_its_ends():
