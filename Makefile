@@ -1,29 +1,33 @@
-# make demo   the whole job on a synthetic clinic, into out/demo
-# make test   the test suite; make test-all adds statistics and fuzz at length
-# make check  style, format, types, import contracts
-# make bench  the attention benchmarks; make wheelhouse  everything for a machine without network
+# make demo        the whole job on a synthetic clinic, into out/demo
+# make test        the test suite; make test-all adds statistics and fuzz at length
+# make check       style, format, types, import contracts
+# make bench       the attention benchmarks
+# make wheelhouse  everything for a machine without network, into wheelhouse/
+#
+# Needs Python 3.11 or newer, pip and make; everything else is installed into .venv at the versions of constraints.txt.
 
-PYTHON ?= python3
-VENV   ?= .venv
-BIN    := $(VENV)/bin
+PYTHON   ?= python3
+VENV     ?= .venv
+PATIENTS ?= 400
+WORKERS  ?= 2
+BIN      := $(VENV)/bin
 
 .PHONY: demo test test-all check format bench wheelhouse clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("attending needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0 --editable '.[dev]'
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/python recipes/demo.py --out out/demo
+	$(BIN)/python recipes/demo.py --out out/demo --patients $(PATIENTS)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 
 test-all: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m ''
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m ''
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -39,8 +43,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/attention.py
 
 wheelhouse: $(VENV)/.installed
-	$(BIN)/python -m pip download --quiet --dest wheelhouse --constraint constraints.txt torch==2.13.0 'setuptools>=77' wheel '.[dev]'
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir wheelhouse .
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir wheelhouse --constraint constraints.txt torch==2.13.0 '.[dev]'
 	@echo 'On the other machine: pip install --no-index --find-links wheelhouse attending'
 
 clean:
