@@ -37,23 +37,31 @@ def masked_scores(
     n_kv_heads, n_key = k.shape[1], k.shape[2]
     groups, rows = batch * n_kv_heads, n_heads // n_kv_heads * n_query
     folded = (q * scoring.scale).reshape(groups, rows, dim)
-    keys = k.reshape(groups, n_key, dim).mT
+    keys = k.reshape(groups, n_key, dim)
     added, alive = scoring.additive(q.dtype)
-    if added is None and scoring.softcap is None:
-        return torch.bmm(folded, keys), None
-    folds = n_heads != n_kv_heads
-    if added is not None and scoring.softcap is None and (not folds or added.shape[1] == added.shape[2] == 1):
-        # The mask rides on the product: one pass over the scores less, and none in the backward pass.
-        if added.shape[0] == added.shape[1] == 1:
-            return torch.baddbmm(added[0], folded, keys), alive
-        per_group = added.expand(batch, n_kv_heads, -1, -1).reshape(groups, added.shape[2], added.shape[3])
-        return torch.baddbmm(per_group, folded, keys), alive
-    scores = torch.bmm(folded, keys)
+    if added is not None and scoring.softcap is None and not _is_slow_transposed(keys):
+        rides = n_heads == n_kv_heads or added.shape[1] == added.shape[2] == 1
+        if rides:
+            # The mask rides on the product: one pass over the scores less, and none in the backward pass.
+            return torch.baddbmm(_by_group(added, batch, n_kv_heads), folded, keys.mT), alive
+    scores = torch.bmm(keys, folded.mT).mT if _is_slow_transposed(keys) else torch.bmm(folded, keys.mT)
     if scoring.softcap is not None:
         scores = (scores / scoring.softcap).tanh() * scoring.softcap
     if added is not None:
-        scores = (scores.view(batch, n_heads, n_query, n_key) + added).view(groups, rows, n_key)
+        scores = (scores.reshape(batch, n_heads, n_query, n_key) + added).view(groups, rows, n_key)
     return scores, alive
+
+
+def _is_slow_transposed(keys: Tensor) -> bool:
+    """Whether multiplying by the transposed keys is slow: in 16 bits on a CPU, over a part of a larger buffer (5-12 times)."""
+    return not keys.is_contiguous() and keys.dtype in (torch.bfloat16, torch.float16) and keys.device.type == "cpu"
+
+
+def _by_group(added: Tensor, batch: int, n_kv_heads: int) -> Tensor:
+    """[batch or 1, head or 1, row, key] as [group or 1, row, key], without copying what all groups share."""
+    if added.shape[0] == added.shape[1] == 1:
+        return added[0]
+    return added.expand(batch, n_kv_heads, -1, -1).flatten(0, 1)
 
 
 def _mix(weights: Tensor, q: Tensor, v: Tensor, alive: Tensor | None, dropout: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Looking at attention: exact weights of chosen rows, without the square matrix, the same whichever core ran."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +10,8 @@ from torch import Tensor
 
 from attending.attention.eager import masked_scores
 from attending.attention.errors import AttentionError
+from attending.attention.grid import aligned
 from attending.attention.scoring import Scoring
-
-_WEIGHTS_AT_ONCE = 1 << 20
 
 
 def weights_by(
@@ -39,7 +38,7 @@ def weights_by(
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What is to be known of the weights, row by row, without their square."""
+    """What there is to know of the weights, row by row, without their square."""
 
     entropy: Float[Tensor, "batch head query"]
     """−Σ w ln w over the keys, in nats; 0 where nothing is seen."""
@@ -52,33 +51,29 @@ class Summary:
 
 
 def summarise(
-    q: Float[Tensor, "batch head query dim"],
-    k: Float[Tensor, "batch kv_head key dim"],
-    scoring: Scoring,
-    *,
-    sink: Float[Tensor, " head"] | None = None,
-    top: int = 5,
+    weights_of: Callable[[range], Float[Tensor, "batch head row key"]], *, n_query: int, rows_at_once: int, top: int
 ) -> Summary:
-    """Entropy, largest weights, reach and the distance between heads, from one pass over the rows a few at a time."""
-    n_query, n_key = q.shape[2], k.shape[2]
-    at_once = max(1, _WEIGHTS_AT_ONCE // max(1, q.shape[0] * q.shape[1] * n_key))
-    entropy, weight, key, reach = [], [], [], []
-    distance = q.new_zeros(q.shape[0], q.shape[1], q.shape[1])
-    for start in range(0, n_query, at_once):
-        stop = min(start + at_once, n_query)
-        block = scoring.rows(start, stop)
-        weights = weights_by(q[:, :, start:stop], k, block, sink=sink)
+    """Entropy, largest weights, reach and the distance between heads, from one pass over the rows a few at a time.
+
+    `weights_of` gives the weights of some rows; their places are their indices, aligned to the end of the keys.
+    """
+    entropy, weight, key, reach, distance = [], [], [], [], []
+    for start in range(0, n_query, rows_at_once):
+        rows = range(start, min(start + rows_at_once, n_query))
+        weights = weights_of(rows)
+        n_key = weights.shape[3]
         entropy.append(_entropy(weights))
         largest = weights.topk(min(top, n_key), dim=-1)
         weight.append(largest.values)
         key.append(largest.indices)
-        reach.append((weights * block.grid.distance().abs()[:, None]).sum(dim=-1))
-        distance += _head_distance(weights)
+        far = aligned(n_query, n_key, weights.device).rows(rows.start, rows.stop).distance().abs()
+        reach.append((weights * far[:, None]).sum(dim=-1))
+        distance.append(_head_distance(weights))
     return Summary(
         entropy=torch.cat(entropy, dim=2),
         top_weights=torch.cat(weight, dim=2),
         top_keys=torch.cat(key, dim=2),
-        head_distance=distance / max(n_query, 1),
+        head_distance=torch.stack(distance).sum(dim=0) / n_query,
         mean_reach=torch.cat(reach, dim=2),
     )
 

@@ -178,8 +178,17 @@ class LatentProjections(nn.Module):
     def absorbed(self, queries: LatentQueries) -> Float[Tensor, "batch head query latent_and_rope"]:
         """Queries taken to the latent. The rotary part stays outside: a rotation between the two would not commute."""
         up = self.key_up.weight.unflatten(0, (self.shape.n_heads, -1))
-        return torch.cat([queries.nope @ up, queries.rope], dim=-1)
+        return torch.cat([each_head_by_its_own(queries.nope, up), queries.rope], dim=-1)
 
     def from_latent(self, mixed: Float[Tensor, "batch head query latent"]) -> Float[Tensor, "batch head query value"]:
         """Each head's mean latent as its mean value."""
-        return mixed @ self.value_up.weight.unflatten(0, (self.shape.n_heads, -1)).mT
+        return each_head_by_its_own(mixed, self.value_up.weight.unflatten(0, (self.shape.n_heads, -1)).mT)
+
+
+def each_head_by_its_own(
+    heads: Float[Tensor, "batch head query one"], matrices: Float[Tensor, "head one two"]
+) -> Float[Tensor, "batch head query two"]:
+    """Each head times its matrix. `heads @ matrices` would copy the matrices for every sample."""
+    batch, n_heads, n_query, width = heads.shape
+    rows = heads.transpose(0, 1).reshape(n_heads, batch * n_query, width)
+    return torch.bmm(rows, matrices).view(n_heads, batch, n_query, -1).transpose(0, 1)

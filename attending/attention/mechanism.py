@@ -16,9 +16,13 @@ from attending.attention.core import Choice, recorded
 from attending.attention.costs import Cost, Phase
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, aligned
+from attending.attention.inspection import Summary, summarise
 from attending.attention.masks import every_key_is_seen, present, real_keys, there
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias
+
+_WEIGHTS_AT_ONCE = 1 << 22
+"""Weights held at once by `summary`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +132,25 @@ class Mechanism(nn.Module, ABC):
 
         `capacity` None grows without end; a number is never exceeded. `dtype` None is that of the weights.
         """
+
+    @torch.no_grad()
+    def summary(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        top: int = 5,
+    ) -> Summary:
+        """Entropy, `top` keys, reach and head distance of the weights, a few rows at a time."""
+        n_key = x.shape[1] if context is None else context.shape[1]
+        at_once = max(_WEIGHTS_AT_ONCE // max(x.shape[0] * self.config.n_heads * n_key, 1), 1)
+        return summarise(
+            lambda rows: self.weights(x, mask=mask, context=context, rows=rows),
+            n_query=x.shape[1],
+            rows_at_once=at_once,
+            top=top,
+        )
 
     @torch.no_grad()
     def explain(

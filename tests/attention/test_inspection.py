@@ -2,27 +2,22 @@
 
 import math
 
+import pytest
 import torch
 
-from attending.attention import GroupedConfig, causal
-from attending.attention.grid import aligned
-from attending.attention.inspection import summarise, weights_by
-from attending.attention.scoring import Scoring
-from tests.attention.examples import tokens
+from attending.attention import GroupedConfig, causal, everything
+from attending.attention.inspection import summarise
+from tests.attention.examples import EXAMPLES, tokens
 
 
-def scoring(n: int) -> Scoring:
-    return Scoring(mask=causal(), grid=aligned(n, n, torch.device("cpu")), scale=0.5)
-
-
-def test_the_summary_is_that_of_the_whole_matrix(monkeypatch) -> None:
-    monkeypatch.setattr("attending.attention.inspection._WEIGHTS_AT_ONCE", 200)
-    q, k = tokens(2, 4, 13, 6), tokens(2, 2, 13, 6, seed=1)
-    weights = weights_by(q, k, scoring(13))
-    found = summarise(q, k, scoring(13), top=3)
+def test_the_summary_is_that_of_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attending.attention.mechanism._WEIGHTS_AT_ONCE", 400)
+    module, x = GroupedConfig(dim=16, n_heads=4).build().double(), tokens(2, 13, 16) * 4
+    weights, found = module.weights(x, mask=causal()), module.summary(x, mask=causal(), top=3)
     logs = torch.where(weights > 0, weights.log(), 0.0)
     torch.testing.assert_close(found.entropy, -(weights * logs).sum(-1))
     torch.testing.assert_close(found.top_weights, weights.topk(3).values)
+    torch.testing.assert_close(weights.gather(3, found.top_keys), found.top_weights)
     distance = (torch.arange(13)[:, None] - torch.arange(13)).abs().double()
     torch.testing.assert_close(found.mean_reach, (weights * distance).sum(-1))
     one, two = weights[:, 0], weights[:, 3]
@@ -34,13 +29,21 @@ def test_the_summary_is_that_of_the_whole_matrix(monkeypatch) -> None:
 
 
 def test_heads_that_look_at_different_keys_are_one_apart() -> None:
-    q = torch.tensor([[1.0, 0.0], [0.0, 1.0]])[None, :, None] * 1e3
-    k = torch.eye(2)[None, None]
-    grid = aligned(1, 2, torch.device("cpu"))
-    found = summarise(q, k, Scoring(mask=causal(), grid=grid, scale=1.0), top=1)
+    weights = torch.eye(2)[None, :, None]
+    found = summarise(lambda rows: weights, n_query=1, rows_at_once=4, top=1)
     torch.testing.assert_close(found.head_distance[0], torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
     assert found.top_keys.flatten().tolist() == [0, 1]
+    assert found.mean_reach.flatten().tolist() == [1.0, 0.0]
     torch.testing.assert_close(found.entropy, torch.zeros(1, 2, 1))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_mechanism_can_be_summarised(name: str) -> None:
+    config = EXAMPLES[name].config
+    mask = everything() if EXAMPLES[name].masks and "causal" not in EXAMPLES[name].masks else causal()
+    found = config.build().summary(tokens(2, 11, config.dim, dtype=torch.float32), mask=mask, top=2)
+    assert found.top_weights.shape == (2, config.n_heads, 11, 2)
+    assert bool((found.entropy <= math.log(11) + 1e-5).all())
 
 
 def test_rows_of_weights_never_make_the_square() -> None:
