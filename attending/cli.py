@@ -71,6 +71,9 @@ def run(
     folds: Annotated[int, typer.Option(help="Outer folds of cross-validation.")] = 5,
     repeats: Annotated[int, typer.Option(help="Times that cross-validation is repeated.")] = 5,
     seeds: Annotated[int, typer.Option(help="Networks that differ by seed and are averaged (0: the recipe's number).")] = 0,
+    text_encoder: Annotated[
+        str | None, typer.Option("--text-encoder", help="Read notes through minilm, or a local folder with a BERT.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One exploratory split: a first look, no evidence.")] = False,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -101,6 +104,7 @@ def run(
         device=device,
         threads=threads,
         is_strict=strict,
+        text_encoder=text_encoder,
     )
 
 

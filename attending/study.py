@@ -21,7 +21,7 @@ import torch
 
 from attending.artefacts import MANIFEST, sha256, write_text
 from attending.baselines.catalog import forced_baselines
-from attending.case import Case
+from attending.case import Case, Note
 from attending.cohort import Protocol, plan_protocol
 from attending.diagnosis import Task
 from attending.evaluation.inquiry import Terms
@@ -37,6 +37,7 @@ from attending.model.trained import MODEL, TrainedModel, network_from
 from attending.records import Schema, to_toml
 from attending.report import Primary, Report, chosen_words, gather, write_report
 from attending.training.bridge import members_of
+from attending.training.encoders import with_cache, with_text_encoder
 from attending.training.learner import BaselineLearner, DiagnoserLearner, Learner
 from attending.training.recipe import Recipe, default_recipe
 from attending.training.settling import Declared
@@ -61,7 +62,10 @@ class StudyError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How a study is held. `members` None takes the recipe's; `recipe` None takes the one for the evidence there is."""
+    """How a study is held. `members` None takes the recipe's; `recipe` None takes the one for the evidence there is.
+
+    `text_encoder` is a pretrained encoder for the notes: `minilm`, or a local folder.
+    """
 
     protocol: ProtocolKind = "auto"
     folds: int = 5
@@ -71,6 +75,7 @@ class Plan:
     device: str = "cpu"
     threads: int = 2
     recipe: Recipe | None = None
+    text_encoder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,11 +111,12 @@ def hold_study(
         members_of(cases), kind=plan.protocol, folds=plan.folds, repeats=plan.repeats, seed=plan.seed, primary=_primary(schema)
     )
     said(protocol.reason)
-    recipe = plan.recipe or default_recipe(cases, visible=schema.visible, members=plan.members)
-    fused = DiagnoserLearner(name=FUSED, diagnoser=recipe.diagnoser, training=recipe.training, device=plan.device)
+    recipe = _recipe(plan, cases, schema=schema)
+    work = _open(out, intake=intake, plan=plan, recipe=recipe, protocol=protocol, schema=schema)
+    reading = with_cache(recipe.diagnoser, work)
+    fused = DiagnoserLearner(name=FUSED, diagnoser=reading, training=recipe.training, device=plan.device)
     baselines = [BaselineLearner(config=config, visible=schema.visible) for config in forced_baselines(cases)]
     learners: list[Learner] = [fused, *baselines]
-    work = _open(out, intake=intake, plan=plan, recipe=recipe, protocol=protocol, schema=schema)
     declared = Declared(rules=_rules(schema), seed=plan.seed)
     trial = hold_trial(
         cases,
@@ -139,6 +145,15 @@ def hold_study(
     _write(study, plan=plan, out=out)
     shutil.rmtree(work)
     return study
+
+
+def _recipe(plan: Plan, cases: Sequence[Case], *, schema: Schema) -> Recipe:
+    recipe = plan.recipe or default_recipe(cases, visible=schema.visible, members=plan.members)
+    if plan.text_encoder is None:
+        return recipe
+    if not any(case.of(Note) for case in cases):
+        raise StudyError("--text-encoder: no case has a note, so there is nothing for a text encoder to read; leave it out")
+    return with_text_encoder(recipe, plan.text_encoder, visible=schema.visible)
 
 
 def terms_of(schema: Schema, protocol: Protocol, *, seed: int) -> Terms:

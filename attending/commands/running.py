@@ -33,6 +33,7 @@ def run_table(
     device: str,
     threads: int,
     is_strict: bool,
+    text_encoder: str | None = None,
 ) -> Study:
     """Read, declare, take in, hold the study, and print what it found."""
     if protocol not in get_args(ProtocolKind):
@@ -54,6 +55,7 @@ def run_table(
         seed=seed,
         device=device_of(device),
         threads=threads_of(threads),
+        text_encoder=text_encoder,
     )
     with bars() as told:
         study = hold_study(intake, plan=plan, out=out, told=told, said=lambda sentence: err.print(sentence, highlight=False))

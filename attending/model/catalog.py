@@ -8,6 +8,7 @@ from attending.attention import MechanismConfig, config_from, name_of
 from attending.model.absence import EvidenceDropout
 from attending.model.demographics import DemographicsConfig
 from attending.model.diagnoser import DiagnoserConfig
+from attending.model.frozen_text import FrozenTextConfig
 from attending.model.image import ImageConfig
 from attending.model.modality import ModalityConfig
 from attending.model.numbers import NumbersConfig
@@ -20,6 +21,7 @@ MODALITIES: Mapping[str, type[ModalityConfig]] = {
     "signs": SignsConfig,
     "demographics": DemographicsConfig,
     "text": TextConfig,
+    "frozen-text": FrozenTextConfig,
     "image": ImageConfig,
     "vectors": VectorsConfig,
 }
