@@ -33,9 +33,9 @@ class Findings:
 def assemble(
     case: int, *, world: World, people: People, facts: Facts, findings: Findings, note: Written | None
 ) -> tuple[tuple[Evidence, ...], tuple[Told, ...]]:
-    """The evidence of one case, and where it tells each finding."""
+    """The evidence of one case, in the order in which `read_charts` finds it again, and where it tells each finding."""
     sex = "male" if people.male[case] else "female"
-    evidence: list[Evidence] = [Demographics(age_years=float(people.age_years[case]), sex=sex)]
+    evidence: list[Evidence] = []
     told: list[Told] = []
 
     def tell(place: int, where: Place, mask: Bool[np.ndarray, "height width"] | None = None) -> None:
@@ -58,6 +58,7 @@ def assemble(
         if finding.modality == "signs" and facts.expressed[case, place]:
             evidence.append(Sign(name=finding.name, value=finding.levels[facts.level[case, place]], levels=finding.levels))
             tell(place, Place(len(evidence) - 1))
+    evidence.append(Demographics(age_years=float(people.age_years[case]), sex=sex))
     if facts.present[case, MODALITIES.index("labs")]:
         markers = {finding.name: place for place, finding in enumerate(world.findings) if finding.modality == "labs"}
         for column, test in enumerate(TESTS):

@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 
 from attending.records.clinic.config import ClinicConfig, Shortcut, SiteShift
-from attending.records.clinic.expression import express, fall_ill
 from attending.records.clinic.oracle import Enumeration, consult
-from attending.records.clinic.people import admit
-from attending.records.clinic.streams import Streams
 from attending.records.clinic.world import (
     DISEASES,
     MODALITIES,
@@ -31,14 +28,6 @@ CONFIGS = {
     "half an interaction, rare": ClinicConfig(n_patients=6000, seed=7, interaction=0.5, prevalence=0.4),
     "visits": ClinicConfig(n_patients=3000, seed=8, visits=3),
 }
-
-
-def _drawn(config):
-    streams, world = Streams(config.seed), build_world(config)
-    people = admit(config, streams)
-    diseases, site = fall_ill(config, streams, people)
-    diseases, site = diseases[people.patient], site[people.patient]
-    return world, diseases, express(config, world, streams, people=people, diseases=diseases, site=site)
 
 
 def _by_hand(config, world, facts, case):
@@ -71,19 +60,19 @@ def _by_hand(config, world, facts, case):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_seen_equals_enumeration_by_hand(name):
+def test_seen_equals_enumeration_by_hand(undrawn, name):
     config = CONFIGS[name]
-    world, _, facts = _drawn(config)
+    world, _, facts = undrawn(config)
     seen = consult(Enumeration(config, world, facts)).seen
     for case in range(10):
         np.testing.assert_allclose(seen[case], _by_hand(config, world, facts, case), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_posteriors_are_calibrated_on_what_was_drawn(name):
+def test_posteriors_are_calibrated_on_what_was_drawn(undrawn, name):
     """In every tenth of the scale the diseased are as many as the posterior says, within 4.5 standard errors."""
     config = CONFIGS[name]
-    world, diseases, facts = _drawn(config)
+    world, diseases, facts = undrawn(config)
     oracle = consult(Enumeration(config, world, facts))
     clusters = config.visits  # visits of one person are not independent; at worst this inflates the variance by their number
     for posteriors in (oracle.full, oracle.seen, *oracle.modality.values()):
@@ -95,10 +84,10 @@ def test_posteriors_are_calibrated_on_what_was_drawn(name):
                 assert abs(diseases[chosen].sum() - p.sum()) < 4.5 * error
 
 
-def test_more_evidence_is_never_worse_on_average():
+def test_more_evidence_is_never_worse_on_average(undrawn):
     """Log loss falls from one modality to what is seen to everything."""
     config = CONFIGS["default"]
-    world, diseases, facts = _drawn(config)
+    world, diseases, facts = undrawn(config)
     oracle = consult(Enumeration(config, world, facts))
 
     def log_loss(p):
@@ -108,10 +97,10 @@ def test_more_evidence_is_never_worse_on_average():
     assert all(log_loss(oracle.seen) < log_loss(one) for one in oracle.modality.values())
 
 
-def test_without_interaction_log_odds_of_modalities_add_up():
+def test_without_interaction_log_odds_of_modalities_add_up(undrawn):
     """With one cause per finding: logit(seen) = sum of logit(modality) − (modalities − 1) · logit(prior), exactly."""
     config = CONFIGS["no interaction, overlap"]
-    world, _, facts = _drawn(config)
+    world, _, facts = undrawn(config)
     nothing = np.zeros_like(facts.expressed)
     oracle = consult(Enumeration(config, world, facts))
 
@@ -125,9 +114,9 @@ def test_without_interaction_log_odds_of_modalities_add_up():
     assert np.abs(logit(with_interaction.seen) - sum(logit(with_interaction.modality[m]) for m in MODALITIES)).max() > 1.0
 
 
-def test_label_noise_is_part_of_the_answer():
+def test_label_noise_is_part_of_the_answer(undrawn):
     config = CONFIGS["default"]
-    world, _, facts = _drawn(config)
+    world, _, facts = undrawn(config)
     clean = consult(Enumeration(config, world, facts))
     noisy_config = ClinicConfig(n_patients=6000, seed=1, label_noise=0.1)
     noisy = consult(Enumeration(noisy_config, world, facts))
