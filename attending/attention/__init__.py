@@ -9,12 +9,15 @@ from attending.attention.costs import Cost, Limits
 from attending.attention.errors import AttentionError
 from attending.attention.grouped import GroupedAttention, GroupedConfig
 from attending.attention.indexed import IndexedAttention, IndexedConfig
+from attending.attention.inspection import Summary
 from attending.attention.latent import LatentAttention, LatentConfig
+from attending.attention.low_rank import LowRankAttention, LowRankConfig
 from attending.attention.masks import blocks, causal, documents, drop, everything, keep, keep_keys, padding, window
 from attending.attention.mechanism import Cache, Mechanism, MechanismConfig
 from attending.attention.positions import AlibiConfig, LearnedConfig, PositionConfig, RelativeBiasConfig, RotaryConfig
 from attending.attention.rules import Mask
 from attending.attention.scalings import LinearScaling, Llama3Scaling, NtkScaling, Scaling, YarnScaling
+from attending.attention.windowed import WindowedAttention, WindowedConfig
 
 __all__ = [
     "MECHANISMS",
@@ -34,6 +37,8 @@ __all__ = [
     "Limits",
     "LinearScaling",
     "Llama3Scaling",
+    "LowRankAttention",
+    "LowRankConfig",
     "Mask",
     "Mechanism",
     "MechanismConfig",
@@ -42,6 +47,9 @@ __all__ = [
     "RelativeBiasConfig",
     "RotaryConfig",
     "Scaling",
+    "Summary",
+    "WindowedAttention",
+    "WindowedConfig",
     "YarnScaling",
     "attend",
     "blocks",

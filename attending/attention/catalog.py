@@ -8,14 +8,18 @@ from attending.attention.errors import AttentionError
 from attending.attention.grouped import GroupedConfig
 from attending.attention.indexed import IndexedConfig
 from attending.attention.latent import LatentConfig
+from attending.attention.low_rank import LowRankConfig
 from attending.attention.mechanism import MechanismConfig
 from attending.attention.positions import AlibiConfig, LearnedConfig, RelativeBiasConfig, RotaryConfig
 from attending.attention.scalings import LinearScaling, Llama3Scaling, NtkScaling, YarnScaling
+from attending.attention.windowed import WindowedConfig
 
 MECHANISMS: Mapping[str, type[MechanismConfig]] = {
     "grouped": GroupedConfig,
     "indexed": IndexedConfig,
     "latent": LatentConfig,
+    "low rank": LowRankConfig,
+    "windowed": WindowedConfig,
 }
 PARTS: Mapping[str, type] = {
     "alibi": AlibiConfig,

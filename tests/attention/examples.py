@@ -5,6 +5,7 @@ A new mechanism adds one `Example` (with its reference) here and one line to `at
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,10 +16,12 @@ from attending.attention import (
     IndexedConfig,
     LatentConfig,
     LearnedConfig,
+    LowRankConfig,
     Mask,
     MechanismConfig,
     RelativeBiasConfig,
     RotaryConfig,
+    WindowedConfig,
     blocks,
     causal,
     documents,
@@ -36,18 +39,36 @@ BATCH, LENGTH, CONTEXT = 3, 11, 7
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A configuration with its reference. `masks`: the kinds it supports (empty: all); `caches`, `cross`: whether it can."""
+    """A configuration with its reference. `masks`: the kinds it supports (empty: all); `caches`, `cross`: whether it can.
+
+    `causal`: whether it can go without, must be, or cannot be. `is_ring`: its cache forgets what it is past seeing.
+    `crops_to`: the fewest tokens that its cache can go back to. `weights_sum`: rows of its weights sum to 1 or 0.
+    """
 
     config: MechanismConfig
     reference: Callable[..., tuple[Tensor, Tensor]]
     masks: tuple[str, ...] = ()
     caches: bool = True
     cross: bool = True
+    causal: Literal["may", "must", "cannot"] = "may"
+    is_ring: bool = False
+    crops_to: int = 0
+    weights_sum: bool = True
 
     @property
     def counts_positions(self) -> bool:
         """Whether tokens know their place, which holes in the sequence then move; the references count indices."""
-        return getattr(self.config, "position", None) is not None or hasattr(self.config, "rotary")
+        knows = ("rotary", "before")
+        return getattr(self.config, "position", None) is not None or any(hasattr(self.config, name) for name in knows)
+
+    @property
+    def plain(self) -> Mask:
+        """Causal, where it can be."""
+        return everything() if self.causal == "cannot" else causal()
+
+    def under(self, mask: Mask) -> Mask:
+        """The mask, and causal where it must be."""
+        return causal() & mask if self.causal == "must" else mask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +150,34 @@ EXAMPLES: dict[str, Example] = {
     ),
     "learned": Example(
         config=GroupedConfig(dim=24, n_heads=4, position=LearnedConfig(length=16)), reference=references.grouped
+    ),
+    "longformer": Example(
+        config=WindowedConfig(dim=24, n_heads=4, before=3, after=1, n_global=2, bias=True, output_bias=True),
+        reference=references.windowed,
+        cross=False,
+        is_ring=True,
+    ),
+    "sliding window": Example(
+        config=WindowedConfig(dim=32, n_heads=4, n_kv_heads=2, before=4, position=RotaryConfig()),
+        reference=references.windowed,
+        cross=False,
+        is_ring=True,
+    ),
+    "linformer": Example(
+        config=LowRankConfig(dim=24, n_heads=4, length=14, rank=3, bias=True, output_bias=True),
+        reference=references.low_rank,
+        masks=("everything", "padding", "keep_keys"),
+        caches=False,
+        causal="cannot",
+        weights_sum=False,
+    ),
+    "linformer by head": Example(
+        config=LowRankConfig(dim=24, n_heads=4, length=14, rank=10, sharing="none", bias=True),
+        reference=references.low_rank,
+        masks=("everything", "padding", "keep_keys"),
+        caches=False,
+        causal="cannot",
+        weights_sum=False,
     ),
 }
 

@@ -12,8 +12,10 @@ from attending.attention import (
     IndexedAttention,
     LatentAttention,
     LearnedConfig,
+    LowRankAttention,
     RelativeBiasConfig,
     RotaryConfig,
+    WindowedAttention,
 )
 
 
@@ -115,3 +117,63 @@ def indexed(module: IndexedAttention, x: Tensor, seen: Tensor, context: Tensor |
     index = index.masked_fill(~seen[:, 0], -torch.inf)
     best = index.argsort(dim=-1, descending=True, stable=True)[..., : c.top_k]
     return latent(module, x, seen & torch.zeros_like(seen[:, 0]).scatter(-1, best, True)[:, None], context)
+
+
+def windowed(
+    module: WindowedAttention, x: Tensor, seen: Tensor, context: None = None, is_global: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The whole square: the window by distance, global columns for all, global rows with projections of their own."""
+    config, place = module.config, torch.arange(x.shape[1]).expand(x.shape[0], -1)
+    if is_global is None:
+        exists = x.ne(0).any(-1)
+        is_global = exists & (exists.cumsum(1) <= config.n_global)
+    distance = place[:, :, None] - place[:, None, :]
+    near = (distance <= config.before) & (distance >= -config.after) | is_global[:, None, :]
+
+    def attended(head: int, layers: tuple[torch.nn.Linear, ...], seen: Tensor) -> tuple[Tensor, Tensor]:
+        shared = head // (config.n_heads // config.kv_heads)
+        slots = [slice(one * config.width, (one + 1) * config.width) for one in (head, shared, shared)]
+        q, k, v = (
+            torch.nn.functional.linear(x, layer.weight[own], layer.bias[own] if config.bias else None)
+            for layer, own in zip(layers, slots, strict=True)
+        )
+        if isinstance(config.position, RotaryConfig):
+            q, k = rotated(q, config.position, place), rotated(k, config.position, place)
+        weights = softmax_seen(q @ k.mT * config.score_scale, seen)
+        return weights @ v, weights
+
+    outputs, all_weights = [], []
+    for head in range(config.n_heads):
+        output, weights = attended(head, (module.query, module.key, module.value), seen[:, head] & near)
+        if config.n_global:
+            own = attended(head, (module.global_query, module.global_key, module.global_value), seen[:, head])
+            output, weights = (torch.where(is_global[..., None], *pair) for pair in zip(own, (output, weights), strict=True))
+        outputs.append(output)
+        all_weights.append(weights)
+    output = torch.cat(outputs, -1) @ module.output.weight.T + (module.output.bias if config.output_bias else 0.0)
+    weights = torch.stack(all_weights, 1)
+    return torch.where(weights.sum(-1).sum(1).gt(0)[..., None], output, 0.0), weights
+
+
+def low_rank(module: LowRankAttention, x: Tensor, seen: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Sample by sample and head by head, with the whole E and F and zeros behind the real tokens."""
+    config, source, linear = module.config, x if context is None else context, torch.nn.functional.linear
+    outputs, all_weights = torch.zeros_like(x), x.new_zeros(x.shape[0], config.n_heads, x.shape[1], source.shape[1])
+    for sample in range(x.shape[0]):
+        real, heads = seen[sample].any(0).any(0).nonzero()[:, 0], []
+        for head in range(config.n_heads):
+            own, of = slice(head * config.width, (head + 1) * config.width), head if config.sharing == "none" else 0
+            E = module.projection.key[of]
+            F = E if module.projection.value is None else module.projection.value[of]
+            q, k, v = (
+                linear(tokens[sample], layer.weight[own], layer.bias[own] if config.bias else None)
+                for tokens, layer in ((x, module.query), (source, module.key), (source, module.value))
+            )
+            K, V = (x.new_zeros(config.length, config.width) for _ in range(2))
+            K[: len(real)], V[: len(real)] = k[real], v[real]
+            weights = (q @ (E @ K).T / config.width**0.5).softmax(-1)
+            heads.append(weights @ (F @ V))
+            all_weights[sample, head, :, real] = (weights @ F)[:, : len(real)]
+        if len(real):
+            outputs[sample] = linear(torch.cat(heads, -1), module.output.weight, module.output.bias)
+    return outputs, all_weights

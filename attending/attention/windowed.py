@@ -1,0 +1,549 @@
+"""Sliding-window attention with global tokens (Longformer: Beltagy et al. 2020, arXiv 2004.05150, section 3).
+
+Each token sees `before` tokens before and `after` tokens after itself; global tokens see all and are seen by all. The rows of
+global tokens have projections of their own, copied from the ordinary ones at the start; an ordinary row sees a global key
+through the ordinary projection. Cost and memory are linear in length. A Longformer window of w is before = after = w // 2, a
+Mistral window of w is (w − 1, 0). Self-attention only: a window counts places, and a context's tokens stand elsewhere.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from attending.attention.blocks import Extra, band_pairs, seen_pairs, window_output
+from attending.attention.buffers import Memory
+from attending.attention.caching import TokenCache, memory_over_tokens
+from attending.attention.core import Attended, attended_by, joined, merge, mixed_by
+from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, slots_cost
+from attending.attention.errors import AttentionError
+from attending.attention.grid import Grid, Places, aligned, places_tensor
+from attending.attention.inspection import weights_by
+from attending.attention.masks import present, real_keys
+from attending.attention.mechanism import Cache, Inputs, Mechanism, MechanismConfig, check_heads, prepare
+from attending.attention.positions import PositionConfig, PositionEncoding
+from attending.attention.rules import AnyOf, Causal, KeepKeys, KeyRule, Mask, Padding, Seen, Window, describe
+from attending.attention.scoring import ScoreBias, Scoring, check_bias
+
+_ABSENT = -(1 << 40)
+"""Where a global token stands that is not there: out of reach of every distance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowedConfig(MechanismConfig):
+    """The first `n_global` real tokens of each sample are global; 0 is a plain sliding window."""
+
+    before: int
+    after: int = 0
+    n_global: int = 0
+    n_kv_heads: int | None = None
+    head_dim: int | None = None
+    position: PositionConfig | None = None
+    scale: float | None = None
+    bias: bool = False
+    output_bias: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_heads(self.dim, self.n_heads, self.kv_heads)
+        if self.head_dim is None and self.dim % self.n_heads:
+            raise AttentionError(f"n_heads: found {self.n_heads} for dim={self.dim}; it must divide dim, or give head_dim")
+        if min(self.before, self.after, self.n_global) < 0:
+            raise AttentionError(
+                f"window: found before={self.before}, after={self.after}, n_global={self.n_global}; all count tokens, 0 or more"
+            )
+        if not 0.0 <= self.dropout < 1.0:
+            raise AttentionError(f"dropout: found {self.dropout}, expected a share of weights in [0, 1)")
+
+    @property
+    def kv_heads(self) -> int:
+        return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
+
+    @property
+    def width(self) -> int:
+        """Size of one head."""
+        return self.dim // self.n_heads if self.head_dim is None else self.head_dim
+
+    @property
+    def score_scale(self) -> float:
+        return self.width**-0.5 if self.scale is None else self.scale
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        return self.before, self.after
+
+    @property
+    def remembered(self) -> dict[str, tuple[int, int]]:
+        """(heads, dim) of what a cache holds of each token in the window, by name."""
+        return dict.fromkeys(("key", "value"), (self.kv_heads, self.width))
+
+    @property
+    def remembered_of_global(self) -> dict[str, tuple[int, int]]:
+        """(heads, dim) of what a cache holds of each global token for ever."""
+        return dict.fromkeys(("key", "value", "global_key", "global_value"), (self.kv_heads, self.width))
+
+    def build(self) -> "WindowedAttention":
+        return WindowedAttention(self)
+
+    def cost(
+        self, length: int, *, batch: int = 1, dtype: str = "float32", phase: Phase = "prefill", cache_dtype: str | None = None
+    ) -> Cost:
+        size, heads, kv = bytes_of(dtype), self.n_heads * self.width, 2 * self.kv_heads * self.width
+        linear = self.dim * (2 * heads + kv)
+        own = self.dim * (heads + kv) if self.n_global else 0
+        sets = 2 if self.n_global else 1
+        extra = (sets * (heads + kv) if self.bias else 0) + (self.dim if self.output_bias else 0)
+        extra += 0 if self.position is None else self.position.parameters(dim=self.dim, n_heads=self.n_heads)
+        passes, n_global = 3 if phase == "train" else 1, min(self.n_global, length)
+        if phase == "decode":
+            rows, is_global = 1, length <= self.n_global
+            pairs = min(length, self.before + 1) + (n_global * 2 if is_global else n_global)
+            of_global, seen = own if is_global else 0, min(length, self.before + 1) + n_global
+        else:
+            rows = length
+            pairs = band_pairs(length, self.before, self.after) + 2 * length * n_global
+            of_global = self.dim * (heads * n_global + kv * length) if n_global else 0
+            far = max(length - self.before - 1, 0)
+            seen = seen_pairs(length, self.before) + far * n_global + n_global * (n_global + 1) // 2
+        products = rows * linear + of_global
+        return Cost(
+            phase=phase,
+            dtype=dtype,
+            parameters=linear + own + extra,
+            parameter_bytes=(linear + own + extra) * size,
+            flops=passes * 2 * batch * (products + pairs * 2 * heads),
+            causal_flops=passes * 2 * batch * (products + seen * 2 * heads),
+            activation_bytes=batch * rows * (2 * self.dim + 2 * heads + kv) * size,
+            cache=self._cache_cost(length, batch=batch, dtype=cache_dtype or dtype),
+        )
+
+    def _cache_cost(self, length: int, *, batch: int, dtype: str) -> CacheCost:
+        slots = self.before + 1
+        ring = slots_cost(self.remembered, used=min(length, slots), allocated=slots, batch=batch, dtype=dtype)
+        if self.n_global == 0:
+            return ring
+        held = min(length, self.n_global)
+        ever = slots_cost(self.remembered_of_global, used=held, allocated=self.n_global, batch=batch, dtype=dtype)
+        return replace(
+            ring,
+            used=ring.used + ever.used,
+            allocated=ring.allocated + ever.allocated,
+            scales=ring.scales + ever.scales,
+            scales_allocated=ring.scales_allocated + ever.scales_allocated,
+        )
+
+
+@dataclass(frozen=True)
+class _Near(Mask):
+    """What a token may see at all: its window, the global tokens, and everything if it is global itself."""
+
+    window: Window
+    is_global: Bool[Tensor, "batch_or_one seq"]
+
+    def seen(self, grid: Grid) -> Seen | None:
+        near = AnyOf((self.window, KeepKeys(self.is_global))).seen(grid)
+        index = places_tensor(grid.query, grid.device).expand(self.is_global.shape[0], -1)
+        return None if near is None else near | self.is_global.gather(1, index)[:, None, :, None]
+
+    @property
+    def sees_itself(self) -> bool:
+        return True
+
+    @property
+    def measures_distance(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class _Far(Mask):
+    """What lies outside the window; never a global token that is not there."""
+
+    before: int
+    after: int
+
+    def seen(self, grid: Grid) -> Seen:
+        distance = grid.distance()[:, None]
+        return ((distance > self.before) | (distance < -self.after)) & (distance < -_ABSENT // 2)
+
+    @property
+    def measures_distance(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Globals:
+    """The global tokens of each sample: where they stand, which of them are there, and the same by token."""
+
+    index: Int[Tensor, "batch global"]
+    valid: Bool[Tensor, "batch global"]
+    by_token: Bool[Tensor, "batch_or_one seq"]
+
+    def of(self, tensor: Tensor, axis: int) -> Tensor:
+        """Their entries along an axis of a tensor whose first axis is the batch."""
+        shape = [1] * tensor.dim()
+        shape[0], shape[axis] = self.index.shape
+        wide = [*tensor.shape]
+        wide[0], wide[axis] = self.index.shape
+        return tensor.expand(self.index.shape[0], *tensor.shape[1:]).gather(axis, self.index.view(shape).expand(wide))
+
+
+class WindowedAttention(Mechanism):
+    """See `WindowedConfig`."""
+
+    config: WindowedConfig
+
+    def __init__(self, config: WindowedConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.query = nn.Linear(config.dim, config.n_heads * config.width, bias=config.bias)
+        self.key = nn.Linear(config.dim, config.kv_heads * config.width, bias=config.bias)
+        self.value = nn.Linear(config.dim, config.kv_heads * config.width, bias=config.bias)
+        self.output = nn.Linear(config.n_heads * config.width, config.dim, bias=config.output_bias)
+        if config.n_global:
+            self.global_query = copy.deepcopy(self.query)
+            self.global_key = copy.deepcopy(self.key)
+            self.global_value = copy.deepcopy(self.value)
+        self.position: PositionEncoding | None = None
+        if config.position is not None:
+            self.position = config.position.build(dim=config.dim, n_heads=config.n_heads, head_dim=config.width)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
+        bias: ScoreBias | None = None,
+        global_tokens: Bool[Tensor, "batch query"] | None = None,
+    ) -> Float[Tensor, "batch query dim"]:
+        """As in the contract. `global_tokens` True: these are global, instead of the first `n_global`.
+
+        With keep_keys the output of tokens that are not there means nothing.
+        """
+        self._check(x, context, global_tokens)
+        grid = aligned(x.shape[1], x.shape[1], x.device)
+        if bias is None and real_keys(mask, grid) is not None and all(_can_pack(rule) for rule in mask.rules):
+            return self._packed(x, mask=mask, positions=positions, global_tokens=global_tokens)
+        return self._over_tokens(x, mask=mask, positions=positions, bias=bias, global_tokens=global_tokens)
+
+    def weights(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
+        bias: ScoreBias | None = None,
+        rows: Sequence[int] | None = None,
+        global_tokens: Bool[Tensor, "batch query"] | None = None,
+    ) -> Float[Tensor, "batch head row key"]:
+        self._check(x, context, global_tokens)
+        inputs, chosen, biases = self._lowered(x, mask=mask, positions=positions, bias=bias, global_tokens=global_tokens)
+        asking, tokens, places = self._embedded(inputs)
+        near: Mask = Window(*self.config.reach)
+        if chosen is not None:
+            near = AnyOf((near, KeepKeys(chosen.by_token)))
+        scoring = self._scoring(mask & near, inputs.grid, biases, dropout=0.0)
+        q, k = self._turned(self.query, asking, places), self._turned(self.key, tokens, places)
+        weights = weights_by(q, k, scoring, rows=rows)
+        if chosen is None:
+            return weights
+        q, k = self._turned(self.global_query, asking, places), self._turned(self.global_key, tokens, places)
+        of_global = weights_by(q, k, replace(scoring, mask=mask), rows=rows)
+        is_global = chosen.by_token if rows is None else chosen.by_token[:, list(rows)]
+        return torch.where(is_global[:, None, :, None], of_global, weights)
+
+    def new_cache(
+        self,
+        batch: int,
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        capacity: int | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> Cache:
+        """A ring of the window and, for ever, the global tokens. A larger `capacity` lets `crop` go further back."""
+        _check_context(context)
+        weight = self.key.weight
+        dtype = weight.dtype if dtype is None else dtype
+        device = weight.device if device is None else device
+        memory = memory_over_tokens(
+            self.config.remembered,
+            mask & Window(*self.config.reach),
+            batch=batch,
+            dtype=dtype,
+            reads_as=weight.dtype,
+            device=device,
+            capacity=capacity,
+        )
+        if self.config.n_global == 0:
+            return TokenCache(memory, mask, dim=self.config.dim, project=self._project, answer=self._answer)
+        ever = Memory(
+            self.config.remembered_of_global,
+            batch=batch,
+            dtype=dtype,
+            reads_as=weight.dtype,
+            device=device,
+            capacity=self.config.n_global,
+        )
+        return WindowedCache(self, memory, ever, mask)
+
+    def _check(self, x: Tensor, context: Tensor | None, global_tokens: Tensor | None) -> None:
+        _check_context(context)
+        if global_tokens is None:
+            return
+        if self.config.n_global == 0:
+            raise AttentionError("global_tokens: this layer has no projections for them; build it with n_global=1 or more")
+        if global_tokens.dtype != torch.bool or global_tokens.shape != x.shape[:2]:
+            raise AttentionError(f"global_tokens: found {describe(global_tokens)}, expected boolean {tuple(x.shape[:2])}")
+
+    def _packed(
+        self, x: Tensor, *, mask: Mask, positions: Tensor | None, global_tokens: Tensor | None
+    ) -> Float[Tensor, "batch query dim"]:
+        """The same with the real tokens moved together, so that a window is a band again; tokens not there give 0."""
+        batch, n = x.shape[0], x.shape[1]
+        mask.check(batch=batch, n_query=n, n_key=n)
+        kept = present(mask, aligned(n, n, x.device))
+        assert kept is not None
+        kept = kept.expand(batch, -1)
+        order = kept.to(torch.int8).argsort(dim=1, descending=True, stable=True)
+        wide = order[..., None].expand_as(x)
+        rest = [rule for rule in mask.rules if not isinstance(rule, KeyRule)]
+        packed_mask: Mask = Padding(kept.sum(dim=1))
+        for rule in rest:
+            packed_mask = packed_mask & rule
+        output = self._over_tokens(
+            x.gather(1, wide),
+            mask=packed_mask,
+            positions=None if positions is None else positions.expand(batch, -1).gather(1, order),
+            bias=None,
+            global_tokens=None if global_tokens is None else global_tokens.gather(1, order),
+        )
+        there = torch.where(kept.gather(1, order)[..., None], output, 0.0)
+        return torch.zeros_like(there).scatter(1, wide, there)
+
+    def _over_tokens(
+        self,
+        x: Tensor,
+        *,
+        mask: Mask,
+        positions: Tensor | None,
+        bias: ScoreBias | None,
+        global_tokens: Tensor | None,
+    ) -> Float[Tensor, "batch query dim"]:
+        inputs, chosen, biases = self._lowered(x, mask=mask, positions=positions, bias=bias, global_tokens=global_tokens)
+        asking, tokens, places = self._embedded(inputs)
+        dropout = self.config.dropout if self.training else 0.0
+        q, k = self._turned(self.query, asking, places), self._turned(self.key, tokens, places)
+        v = self._heads(self.value, tokens)
+        scoring = self._scoring(mask & Window(*self.config.reach), inputs.grid, biases, dropout=dropout)
+        if chosen is None:
+            return joined(window_output(q, k, v, scoring, reach=self.config.reach), self.output, scoring)
+        far_grid, own_grid = _grids_of(chosen, inputs.grid)
+        of_far = tuple(_bias_of(chosen, bias, 3) for bias in scoring.biases)
+        far = replace(scoring, mask=mask & _Far(*self.config.reach), grid=far_grid, biases=of_far)
+        extra = Extra(k=chosen.of(k, 2), v=chosen.of(v, 2), scoring=far)
+        ordinary = window_output(q, k, v, scoring, reach=self.config.reach, extra=extra)
+        own = replace(scoring, mask=mask, grid=own_grid, biases=tuple(_bias_of(chosen, bias, 2) for bias in scoring.biases))
+        of_global = mixed_by(
+            self._turned(self.global_query, chosen.of(asking, 1), _places_of(chosen, places)),
+            self._turned(self.global_key, tokens, places),
+            self._heads(self.global_value, tokens),
+            own,
+        )
+        result = self.output(_overwritten(ordinary, of_global, chosen, 2).transpose(1, 2).flatten(2))
+        alive = _alive(scoring, far, own, chosen) if self.config.output_bias else None
+        return result if alive is None else torch.where(alive, result, 0.0)
+
+    def _lowered(
+        self,
+        x: Tensor,
+        *,
+        mask: Mask,
+        positions: Tensor | None,
+        bias: ScoreBias | None,
+        global_tokens: Tensor | None,
+    ) -> tuple[Inputs, _Globals | None, tuple[ScoreBias, ...]]:
+        """Clean tokens, the global ones among them, and the biases."""
+        batch, n = x.shape[0], x.shape[1]
+        chosen, window = None, Window(*self.config.reach)
+        if self.config.n_global:
+            mask.check(batch=batch, n_query=n, n_key=n)
+            kept = present(mask, aligned(n, n, x.device))
+            chosen = _globals_among(batch, n, kept, given=global_tokens, n_global=self.config.n_global, device=x.device)
+        near = window if chosen is None else _Near(window, chosen.by_token)
+        dims = (self.config.dim, self.config.dim)
+        counts = self.position is not None
+        inputs = prepare(x, mask=mask & near, context=None, positions=positions, dims=dims, counts=counts)
+        return inputs, chosen, check_bias(bias, batch=batch, n_heads=self.config.n_heads, n_query=n, n_key=n)
+
+    def _embedded(self, inputs: Inputs) -> tuple[Tensor, Tensor, Places]:
+        """Tokens as they ask, as they are seen (0 where nobody may), and where they stand."""
+        if self.position is None:
+            return inputs.x, inputs.source, inputs.positions
+        asking = self.position.embed(inputs.x, inputs.positions)
+        tokens = asking if inputs.source is inputs.x else self.position.embed(inputs.source, inputs.positions)
+        return asking, tokens, inputs.positions
+
+    def _turned(self, projection: nn.Linear, x: Tensor, places: Places) -> Float[Tensor, "batch head seq dim"]:
+        heads = self._heads(projection, x)
+        return heads if self.position is None else self.position.rotate(heads, places)
+
+    def _heads(self, projection: nn.Linear, x: Tensor) -> Float[Tensor, "batch head seq dim"]:
+        return projection(x).unflatten(-1, (-1, self.config.width)).transpose(1, 2)
+
+    def _scoring(self, mask: Mask, grid: Grid, biases: tuple[ScoreBias, ...], *, dropout: float) -> Scoring:
+        of_position = None if self.position is None else self.position.score_bias()
+        biases = biases if of_position is None else (*biases, of_position)
+        return Scoring(mask=mask, grid=grid, scale=self.config.score_scale, biases=biases, dropout=dropout)
+
+    def _project(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
+        x = x if self.position is None else self.position.embed(x, places)
+        return self._turned(self.query, x, places), {
+            "key": self._turned(self.key, x, places),
+            "value": self._heads(self.value, x),
+        }
+
+    def _project_global(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
+        x = x if self.position is None else self.position.embed(x, places)
+        keys, values = self._turned(self.global_key, x, places), self._heads(self.global_value, x)
+        return self._turned(self.global_query, x, places), {"global_key": keys, "global_value": values}
+
+    def _answer(self, q: Tensor, held: Mapping[str, Tensor], mask: Mask, grid: Grid) -> Tensor:
+        scoring = self._scoring(mask & Window(*self.config.reach), grid, (), dropout=0.0)
+        return joined(window_output(q, held["key"], held["value"], scoring, reach=self.config.reach), self.output, scoring)
+
+
+class WindowedCache(TokenCache):
+    """The window's ring beside the global tokens, which stay."""
+
+    def __init__(self, module: WindowedAttention, memory: Memory, ever: Memory, mask: Mask) -> None:
+        super().__init__(memory, mask, dim=module.config.dim, project=module._project, answer=module._answer)
+        self._module, self._ever = module, ever
+
+    def _step(self, x: Tensor, real: Tensor | None) -> Tensor:
+        module, mask = self._module, self._mask
+        places = self._memory.next_places(x.shape[1], real)
+        still_global = min(self._memory.counts, default=0) < module.config.n_global
+        q, new = module._project(x, places)
+        held, key_places = self._memory.extended(new, real)
+        own = self._remember_global(x, places, new, real) if still_global else None
+        ever = self._ever.held()
+        window = Window(*module.config.reach)
+        local = attended_by(
+            q,
+            held["key"],
+            held["value"],
+            module._scoring(mask & window, Grid(query=places, key=key_places, device=x.device), (), dropout=0.0),
+        )
+        grid = Grid(query=places, key=range(self._ever.longest), device=x.device)
+        far_scoring = module._scoring(mask & _Far(*module.config.reach), grid, (), dropout=0.0)
+        attended = merge(local, attended_by(q, ever["key"], ever["value"], far_scoring))
+        if own is not None:
+            queries, is_global = own
+            scoring = module._scoring(mask, grid, (), dropout=0.0)
+            theirs = attended_by(queries, ever["global_key"], ever["global_value"], scoring)
+            output = torch.where(is_global[:, None, :, None], theirs.output, attended.output)
+            attended = Attended(output, torch.where(is_global[:, None], theirs.lse, attended.lse))
+        output = module.output(attended.output.transpose(1, 2).flatten(2))
+        alive = (attended.lse > -torch.inf).any(dim=1)[..., None]
+        return torch.where(alive, output, 0.0) if module.config.output_bias else output
+
+    def _remember_global(
+        self, x: Tensor, places: Places, new: Mapping[str, Tensor], real: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Queries of the new tokens as global ones, and which of them are global."""
+        queries, of_global = self._module._project_global(x, places)
+        is_global = places_tensor(places, x.device).expand(x.shape[0], -1) < self._module.config.n_global
+        fresh = is_global if real is None else is_global & real
+        self._ever.extended({"key": new["key"], "value": new["value"], **of_global}, None if bool(fresh.all()) else fresh)
+        return queries, is_global
+
+    def crop(self, lengths: int | Int[Tensor, " batch"]) -> None:
+        super().crop(lengths)
+        kept = [min(old, count) for old, count in zip(self._ever.counts, self._memory.counts, strict=True)]
+        self._ever.crop(kept)
+
+    def select(self, samples: Int[Tensor, " kept"]) -> None:
+        super().select(samples)
+        self._ever.pick(samples)
+
+    @property
+    def nbytes_used(self) -> int:
+        return super().nbytes_used + self._ever.nbytes_used
+
+    @property
+    def nbytes_allocated(self) -> int:
+        return super().nbytes_allocated + self._ever.nbytes_allocated
+
+
+def _globals_among(
+    batch: int, n: int, kept: Tensor | None, *, given: Tensor | None, n_global: int, device: torch.device
+) -> _Globals | None:
+    """The tokens named, or the first real ones; None where no sample has any."""
+    if given is not None:
+        by_token = given if kept is None else given & kept
+        count = int(by_token.sum(dim=1).max()) if by_token.numel() else 0
+    else:
+        kept = torch.ones(1, n, dtype=torch.bool, device=device) if kept is None else kept
+        by_token = kept & (kept.cumsum(dim=1) <= n_global)
+        count = min(n_global, n)
+    if count == 0:
+        return None
+    index = by_token.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]
+    valid = by_token.gather(1, index).expand(batch, -1)
+    return _Globals(index=index.expand(batch, -1), valid=valid, by_token=by_token)
+
+
+def _grids_of(chosen: _Globals, grid: Grid) -> tuple[Grid, Grid]:
+    """The scores of all tokens over the global ones, and of the global ones over all."""
+    places = places_tensor(grid.query, grid.device)
+    query_count = places if grid.query_count is None else grid.query_count
+    key_count = places if grid.key_count is None else grid.key_count
+    theirs = chosen.of(key_count, 1)
+    over_global = replace(grid, key=chosen.index, query_count=query_count, key_count=torch.where(chosen.valid, theirs, _ABSENT))
+    return over_global, replace(grid, query=chosen.index, query_count=chosen.of(query_count, 1), key_count=key_count)
+
+
+def _places_of(chosen: _Globals, places: Places) -> Places:
+    return chosen.index if isinstance(places, range) else chosen.of(places, 1)
+
+
+def _bias_of(chosen: _Globals, bias: ScoreBias, axis: int) -> ScoreBias:
+    """The bias of the global rows (axis 2) or columns (axis 3)."""
+    return chosen.of(bias, axis) if isinstance(bias, Tensor) and bias.shape[axis] > 1 else bias
+
+
+def _overwritten(ordinary: Tensor, own: Tensor, chosen: _Globals, axis: int) -> Tensor:
+    """The rows of global tokens from their own projections; slots without a token leave what stands there."""
+    shape = [1] * own.dim()
+    shape[0], shape[axis] = chosen.index.shape
+    index = chosen.index.view(shape).expand(own.shape)
+    return ordinary.scatter(axis, index, torch.where(chosen.valid.view(shape), own, ordinary.gather(axis, index)))
+
+
+def _alive(local: Scoring, far: Scoring, own: Scoring, chosen: _Globals) -> Bool[Tensor, "batch seq 1"] | None:
+    """Which tokens see anything; None: all do."""
+    near, beyond, of_global = local.alive(), far.alive(), own.alive()
+    if near is None or beyond is None:
+        return None
+    ordinary = (near | beyond).expand(len(chosen.index), -1, -1)
+    return ordinary if of_global is None else _overwritten(ordinary, of_global.expand(len(chosen.index), -1, -1), chosen, 1)
+
+
+def _can_pack(rule: Mask) -> bool:
+    """Whether a rule means the same once the real tokens are moved together."""
+    return isinstance(rule, (KeyRule, Causal, Window))
+
+
+def _check_context(context: Tensor | None) -> None:
+    if context is not None:
+        raise AttentionError(
+            "windowed: found a context, and a window counts places, which a context's tokens do not share; "
+            "for cross-attention take grouped (or low rank), for self-attention write context=None"
+        )
