@@ -134,7 +134,8 @@ class _Run:
             d_v[columns] += torch.bmm(weights.mT, d_rows).view(d_v[columns].shape)
             d_scores = self._view(second, weights.shape)
             torch.bmm(d_rows, self.v[columns].flatten(0, 1).mT, out=d_scores)
-            d_scores.sub_(delta[rows].reshape(weights.shape[0], weights.shape[1], 1)).mul_(weights)
+            d_sums = delta[rows] if alive is None else torch.where(self._five(alive, block), delta[rows], 0.0)
+            d_scores.sub_(d_sums.reshape(weights.shape[0], weights.shape[1], 1)).mul_(weights)
             if slope is not None:
                 d_scores.mul_(slope)
             d_q[rows] = torch.bmm(d_scores, self.k[columns].flatten(0, 1)).view(d_q[rows].shape)

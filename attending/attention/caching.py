@@ -15,7 +15,7 @@ from torch import Tensor
 from attending.attention.buffers import Memory, Ring, counts_after, places_after
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, Places, aligned
-from attending.attention.masks import there
+from attending.attention.masks import check_mask, there
 from attending.attention.mechanism import Cache
 from attending.attention.rules import Blocks, Causal, Documents, Keep, KeyRule, Mask, Window
 
@@ -138,7 +138,7 @@ def memory_over_tokens(
 
     A window of w tokens before needs a ring of w + 1; a larger `capacity` makes the ring larger, so that `crop` can go back.
     """
-    reach = mask.lookback
+    reach = check_mask(mask).lookback
     if reach is not None and (capacity is None or capacity > reach):
         slots = reach + 1 if capacity is None else capacity
         return Ring(widths, batch=batch, dtype=dtype, reads_as=reads_as, device=device, capacity=slots, lookback=reach)
@@ -180,7 +180,7 @@ def clean_context(context: Tensor, mask: Mask, batch: int) -> Tensor:
 
 def check_over_tokens(mask: Mask) -> None:
     """Raise where a mask cannot be followed token by token."""
-    if any(isinstance(leaf, KeyRule) for leaf in mask.leaves):
+    if any(isinstance(leaf, KeyRule) for leaf in check_mask(mask).leaves):
         raise AttentionError(
             "cache: padding(…) and keep_keys(…) name keys that are not there yet; give the rule alone, as in mask=causal(), "
             "and say at each step which tokens are real: cache.extend(x, real=…)"
@@ -191,7 +191,7 @@ def check_over_tokens(mask: Mask) -> None:
 
 def check_over_context(mask: Mask) -> None:
     """Raise where a mask measures distances between queries and the tokens of a context."""
-    for leaf in mask.leaves:
+    for leaf in check_mask(mask).leaves:
         if isinstance(leaf, (Causal, Window, Blocks)) or (isinstance(leaf, Documents) and leaf.sees_itself):
             raise AttentionError(
                 f"cache: {type(leaf).__name__.lower()} compares places, and a context's tokens stand elsewhere than queries; "

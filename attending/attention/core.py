@@ -18,7 +18,7 @@ from attending.attention.blocked import blocked_attend, blocked_output
 from attending.attention.eager import eager_attend, eager_output
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, aligned
-from attending.attention.masks import there
+from attending.attention.masks import check_mask, there
 from attending.attention.rules import Causal, Everything, KeyRule, Mask
 from attending.attention.scoring import ScoreBias, Scoring, check_bias
 
@@ -94,10 +94,15 @@ def explain(
 
 def merge(*parts: Attended) -> Attended:
     """The attention over all keys, from attention over disjoint parts of them. A sink belongs to one part only."""
-    lse = torch.stack([part.lse for part in parts]).logsumexp(dim=0)
-    finite = torch.where(lse == -torch.inf, 0.0, lse)
-    shares = [(part.lse - finite).exp()[..., None].to(part.output.dtype) for part in parts]
-    return Attended(torch.stack([part.output * share for part, share in zip(parts, shares, strict=True)]).sum(dim=0), lse)
+    all_lse = torch.stack([part.lse for part in parts])
+    # A row that sees nothing in any part keeps −inf; the detour over finite numbers keeps NaN out of its gradient.
+    peak = all_lse.detach().amax(dim=0)
+    dead = peak == -torch.inf
+    sums = (all_lse - torch.where(dead, 0.0, peak)).exp()
+    total = torch.where(dead, 1.0, sums.sum(dim=0))
+    shares = (sums / total)[..., None]
+    output = sum(part.output * share.to(part.output.dtype) for part, share in zip(parts, shares, strict=True))
+    return Attended(output, torch.where(dead, -torch.inf, total.log() + peak))
 
 
 def with_sink(attended: Attended, sink: Float[Tensor, " head"]) -> Attended:
@@ -236,7 +241,7 @@ def _prepared(
 ) -> tuple[Tensor, Tensor, Scoring]:
     """Checked inputs with the keys that nobody sees set to 0."""
     _check(q, k, v, softcap)
-    mask = Everything() if mask is None else mask
+    mask = Everything() if mask is None else check_mask(mask)
     grid = aligned(q.shape[2], k.shape[2], q.device)
     mask.check(batch=q.shape[0], n_query=q.shape[2], n_key=k.shape[2])
     biases = check_bias(bias, batch=q.shape[0], n_heads=q.shape[1], n_query=q.shape[2], n_key=k.shape[2])

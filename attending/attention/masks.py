@@ -97,6 +97,17 @@ def drop(pairs: Bool[Tensor, "*batch_head query key"]) -> Mask:
     return keep(~_boolean(pairs, "drop"))
 
 
+def check_mask(mask: object) -> Mask:
+    """The mask, if it is one; a bare tensor could mean seen, hidden or a bias, and is refused."""
+    if isinstance(mask, Mask):
+        return mask
+    found = describe(mask) if isinstance(mask, Tensor) else type(mask).__name__
+    raise AttentionError(
+        f"mask: found {found}, expected a mask. Where true is seen write keep(tensor), or keep_keys(tensor) for [batch, key]; "
+        "where true is hidden, drop(tensor); numbers that are added go to bias=; for no mask at all write everything()"
+    )
+
+
 def present(mask: Mask, grid: Grid) -> Bool[Tensor, "batch_or_one key"] | None:
     """Keys that padding and keep_keys say exist; None: all."""
     kept = None

@@ -17,7 +17,7 @@ from attending.attention.costs import Cost, Phase
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, aligned
 from attending.attention.inspection import Summary, summarise
-from attending.attention.masks import every_key_is_seen, present, real_keys, there
+from attending.attention.masks import check_mask, every_key_is_seen, present, real_keys, there
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias
 
@@ -191,6 +191,7 @@ def prepare(
 
     `dims` are the widths expected of `x` and of the tokens that become keys. `counts`: whether the mechanism needs positions.
     """
+    check_mask(mask)
     _check_tokens("x", x, dims[0])
     if context is not None:
         _check_tokens("context", context, dims[1])

@@ -65,11 +65,6 @@ class Scoring:
         )
 
     @property
-    def sees_all(self) -> bool:
-        """Whether there is nothing to hide and nothing to add."""
-        return len(self.mask.rules) == 0 and len(self.biases) == 0
-
-    @property
     def rows_see_something(self) -> bool:
         """Whether every row is sure to see at least one key."""
         if any(isinstance(bias, Tensor) for bias in self.biases):
@@ -99,6 +94,7 @@ class Scoring:
         if self.rows_see_something:
             return None
         blocks = [self.rows(start, min(start + 1024, self.grid.n_query)) for start in range(0, self.grid.n_query, 1024)]
+        blocks = [block.columns(*block.mask.span(block.grid)) for block in blocks]
         alive = [block.additive(torch.float32)[1] for block in blocks]
         known = [
             rows.any(dim=1).expand(-1, block.grid.n_query, -1)

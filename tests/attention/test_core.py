@@ -10,6 +10,7 @@ from torch import Tensor
 
 import attending.attention.blocked as blocked_module
 from attending.attention import (
+    Attended,
     AttentionError,
     Mask,
     attend,
@@ -126,6 +127,26 @@ def test_merging_parts_by_their_lse_is_the_whole(cut: int, kind: str) -> None:
     merged = merge(*parts)
     torch.testing.assert_close(merged.output, whole.output)
     torch.testing.assert_close(merged.lse, whole.lse)
+
+
+@pytest.mark.usefixtures("blocks_of")
+@pytest.mark.parametrize("core", [eager_attend, blocked_attend])
+def test_merging_rows_that_see_nothing_keeps_gradients_finite(core) -> None:
+    given = [t.requires_grad_() for t in heads()]
+    seen = torch.ones(BATCH, 1, LENGTH, LENGTH, dtype=torch.bool)
+    seen[:, :, 4], seen[:, :, 5, :6], seen[:, :, 6, 6:] = False, False, False
+
+    def part(columns: slice) -> Attended:
+        q, k, v = given[0], given[1][:, :, columns], given[2][:, :, columns]
+        grid = aligned(LENGTH, k.shape[2], q.device)
+        return Attended(*core(q, k, v, Scoring(mask=keep(seen[..., columns]), grid=grid, scale=0.5)))
+
+    merged = merge(part(slice(0, 6)), part(slice(6, None)))
+    whole = Attended(*core(*given, Scoring(mask=keep(seen), grid=aligned(LENGTH, LENGTH, given[0].device), scale=0.5)))
+    torch.testing.assert_close(merged.output, whole.output)
+    torch.testing.assert_close(merged.lse, whole.lse)
+    for one, two in zip(*(torch.autograd.grad(m.output.square().sum(), given) for m in (merged, whole)), strict=True):
+        torch.testing.assert_close(one, two)
 
 
 def test_a_sink_takes_weight_and_gives_nothing() -> None:

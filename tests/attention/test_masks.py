@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from attending.attention import (
     AttentionError,
+    GroupedConfig,
     Mask,
+    attend,
     blocks,
     causal,
     documents,
@@ -138,6 +140,19 @@ def test_hidden_tokens_do_not_count_in_a_window() -> None:
 def test_what_can_be_read_in_two_ways_is_refused(make, message: str) -> None:
     with pytest.raises(AttentionError, match=message):
         make()
+
+
+def test_a_bare_tensor_is_no_mask() -> None:
+    q, module = torch.zeros(1, 1, 3, 4), GroupedConfig(dim=4, n_heads=1).build()
+    kept = torch.ones(1, 3, dtype=torch.bool)
+    for use in (
+        lambda: attend(q, q, q, mask=kept),  # type: ignore[arg-type]
+        lambda: module(q[0], mask=kept),
+        lambda: module.new_cache(1, mask=kept),
+        lambda: module.new_cache(1, mask=None, context=q[0]),
+    ):
+        with pytest.raises(AttentionError, match=r"mask: found .*expected a mask\. Where true is seen write keep"):
+            use()
 
 
 def test_a_mask_shorter_than_the_sequence_is_refused() -> None:
