@@ -42,7 +42,7 @@ from attending.training.learner import BaselineLearner, DiagnoserLearner, Learne
 from attending.training.recipe import Recipe, default_recipe
 from attending.training.settling import Declared
 from attending.training.trial import BEST_BASELINE, FUSED, Told, Trial, hold_trial
-from attending.training.units import Workplace, fingerprint
+from attending.training.units import JOURNAL, Workplace, fingerprint
 
 PREDICTIONS, SPLIT, REPORT_JSON, REPORT_HTML, WORK = (
     "predictions.csv",
@@ -142,6 +142,8 @@ def hold_study(
         unknown=unknown,
         seconds=seconds,
     )
+    if (work / JOURNAL).exists():
+        (work / JOURNAL).replace(out / JOURNAL)
     _write(study, plan=plan, out=out)
     shutil.rmtree(work)
     return study

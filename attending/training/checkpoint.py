@@ -1,8 +1,10 @@
 """What survives a kill in the middle of a long fit: the training, and the best weights so far.
 
-One safetensors file, written whole, at most every few seconds; gone when the fit is done, because then its result is kept.
+One safetensors file behind its SHA-256, written whole, at most every few seconds; gone when the fit is done, because then its
+result is kept.
 """
 
+import hashlib
 import math
 import time
 from pathlib import Path
@@ -12,10 +14,11 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from attending.artefacts import write_bytes
+from attending.artefacts import ArtefactError, write_bytes
 from attending.training.network import Training
 
 SECONDS_BETWEEN = 10.0
+DIGEST_BYTES = 32
 
 
 class Best:
@@ -55,10 +58,13 @@ class Checkpoint:
             self.path.unlink(missing_ok=True)
 
     def resume(self, training: Training, best: Best | None = None) -> None:
-        """Continue where the file stopped, if there is one."""
+        """Continue where the file stopped, if there is one. Raises `ArtefactError` for one that is damaged."""
         if self.path is None or not self.path.is_file():
             return
-        state = load(self.path.read_bytes())
+        content = self.path.read_bytes()
+        if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
+            raise ArtefactError(f"{self.path}: the checkpoint is damaged; remove it, and this fit begins again from its start")
+        state = load(content[DIGEST_BYTES:])
         training.restore({name: value for name, value in state.items() if not name.startswith("best.")})
         if best is not None:
             best.epoch, best.loss = int(state["best.epoch"]), float(state["best.loss"])
@@ -74,5 +80,6 @@ class Checkpoint:
         if best is not None:
             state |= {"best.epoch": torch.tensor(best.epoch), "best.loss": torch.tensor(best.loss, dtype=torch.float64)}
             state |= {f"best.weights.{name}": value for name, value in best.weights.items()}
-        write_bytes(self.path, save({name: value.contiguous() for name, value in state.items()}))
+        content = save({name: value.contiguous() for name, value in state.items()})
+        write_bytes(self.path, hashlib.sha256(content).digest() + content)
         self._written = time.monotonic()

@@ -10,7 +10,10 @@ import io
 import json
 import multiprocessing
 import os
+import threading
 import time
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from attending.artefacts import write_bytes
+from attending.artefacts import ArtefactError, write_bytes
 from attending.case import Case, CaseId
 
 Arrays = Mapping[str, np.ndarray]
@@ -107,8 +110,11 @@ def _found(unit: Unit, workplace: Workplace) -> Arrays | None:
     path = workplace.folder / unit.file_name
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}  # the archive checks its own sums
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise ArtefactError(f"{path}: the result of a fit is damaged; remove it, and this fit is done again") from error
 
 
 def _do(unit: Unit, workplace: Workplace) -> Arrays:
@@ -129,7 +135,16 @@ _here: Workplace | None = None
 def _arrive(workplace: Workplace, threads: int) -> None:
     global _here  # noqa: PLW0603 -- one per process, so that the cases travel once and not with every unit
     _here = workplace
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     _use_threads(threads)
+
+
+def _leave_with_parent() -> None:
+    """End this worker when the run that started it is killed; it would wait for its next unit for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _do_here(unit: Unit) -> Arrays:
