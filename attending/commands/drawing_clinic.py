@@ -12,7 +12,7 @@ def draw(folder: Path, *, n_patients: int, seed: int) -> None:
     paths = write_clinic(clinic, folder)
     err.print(f"{len(clinic.charts)} cases of {n_patients} patients written to {folder}", highlight=False, soft_wrap=True)
     err.print(
-        f"next: attending run {paths[0]} --schema {folder / 'schema.toml'} --out {folder}-report",
+        f"next: attending run {paths[0]} --labs {folder / 'labs.csv'} --schema {folder / 'schema.toml'} --out {folder}-report",
         highlight=False,
         soft_wrap=True,
     )
