@@ -1,0 +1,213 @@
+"""A run from end to end through the command line: what is written, what it says, and that every way to a number agrees."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attending import load
+from attending.commands.running import key_file
+from attending.intake import declared_by, read_table, take_in
+from attending.study import Plan, StudyError, hold_study
+from tests.command_line import Said, call
+from tests.tables import rows, taken_in, tiny_recipe, write_rows
+
+ROW = (
+    *("target", "finding", "split", "model", "metric", "value", "low", "high", "n", "events", "comparator", "slice"),
+    *(
+        "slice_value",
+        "threshold",
+        "level",
+        "clusters",
+        "prevalence",
+        "method",
+        "protocol",
+        "repeats",
+        "seed",
+        "adjusted",
+        "note",
+    ),
+)
+PREDICTIONS = (
+    *("id", "group", "repeat", "fold", "split", "finding", "truth", "known", "p_raw", "p_calibrated", "in_set", "abstained"),
+    *("pattern", "site", "model"),
+)
+N = 60
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table, a further table, and a run on the first."""
+    folder = tmp_path_factory.mktemp("project")
+    entries = rows(N)
+    for number in (0, 20, 40):
+        entries[number]["sick"] = ""
+    write_rows(folder / "table.csv", entries)
+    write_rows(folder / "further.csv", rows(30, seed=1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def said(project: Path) -> Said:
+    asked = ("--target", "sick", "--positive", "yes", "--ignore", "kind,a,b", "--out", project / "run")
+    return call("run", project / "table.csv", *asked, "--protocol", "split", "--seeds", "1", "--threads", "1", "--seed", "4")
+
+
+@pytest.fixture(scope="module")
+def run(project: Path, said: Said) -> Path:
+    assert said.code == 0, said.err
+    return project / "run"
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / "report.json").read_text())["results"]
+    return found
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_a_run_writes_its_folder_and_nothing_else(run: Path) -> None:
+    assert sorted(path.name for path in run.iterdir()) == [
+        *("journal.jsonl", "model", "predictions.csv", "report.html", "report.json", "split.csv")
+    ]
+    assert sorted(path.name for path in (run / "model").iterdir()) == [
+        *("config.json", "manifest.json", "member-0.safetensors", "schema.toml", "settling.json", "tokenizers.json")
+    ]
+    beside = {path.name for path in run.parent.iterdir()}
+    assert beside == {"table.csv", "further.csv", "run", "privacy.key", "openings.jsonl"}
+
+
+def test_a_run_ends_with_a_short_table_and_the_path_of_the_report(said: Said, run: Path) -> None:
+    assert "AUROC" in said.out
+    assert said.out.strip().splitlines()[-1] == f"report: {run / 'report.html'}"
+    assert f"{N} rows: {N} used in {N} cases, none refused" in said.err
+
+
+def test_the_rows_of_the_report_are_as_promised(run: Path) -> None:
+    found = results(run)
+    assert all(tuple(row) == ROW for row in found)
+    assert {row["finding"] for row in found} <= {"sick", "macro"}
+    assert {row["split"] for row in found} == {"test"}
+    assert {row["target"] for row in found} == {"sick"}
+    models = {row["model"] for row in found}
+    assert {"fused", "best-baseline", "prevalence", "site-and-missingness", "demographics", "boosted-trees"} <= models
+    assert {"fused-without-lab", "fused-without-sign", "fused-without-demographics"} <= models
+    assert all(row["metric"] == row["metric"].lower() for row in found)
+    assert {"auroc", "brier", "calibration_slope", "log_loss"} <= {row["metric"] for row in found}
+    assert all(row["value"] is not None or row["note"] for row in found)
+    assert [row for row in found if row["comparator"] == "best-baseline" and row["metric"] == "auroc" and not row["slice"]]
+
+
+def test_predictions_and_split_name_the_tables_own_rows(run: Path) -> None:
+    predictions, split = table(run / "predictions.csv"), table(run / "split.csv")
+    assert tuple(predictions[0])[: len(PREDICTIONS)] == PREDICTIONS
+    parts = {row["id"]: row["part"] for row in split}
+    assert len(parts) == len(split) == N - 3  # the three without a target took no part
+    assert set(parts.values()) == {"train", "tune", "calibrate", "test"}
+    tested = {row["id"] for row in predictions if row["model"] == "fused"}
+    assert tested == {id for id, part in parts.items() if part == "test"}
+    assert all(0.0 <= float(row["p_calibrated"]) <= 1.0 and row["known"] == "1" for row in predictions)
+
+
+def test_judging_a_runs_own_predictions_gives_its_numbers_back(run: Path, tmp_path: Path) -> None:
+    judged = call("judge", run / "predictions.csv", "--out", tmp_path / "judged", "--seed", "4")
+    assert judged.code == 0, judged.err
+
+    def numbers(folder: Path, columns: tuple[str, ...]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+        named = ("finding", "split", "model", "metric", "comparator", "slice", "slice_value", "threshold", "level", "adjusted")
+        return {tuple(row[name] for name in named): tuple(row[name] for name in columns) for row in results(folder)}
+
+    estimated = ("value", "low", "high")
+    assert numbers(tmp_path / "judged", estimated) == numbers(run, estimated)
+    counts = ("n", "events", "clusters")
+    own, again = numbers(run, counts), numbers(tmp_path / "judged", counts)
+    for row, told in own.items():  # a report hides counts that would tell of single patients
+        assert all(count in (None, other) for count, other in zip(told, again[row], strict=True)), row
+
+
+def test_predict_gives_the_probabilities_of_the_api(project: Path, run: Path, tmp_path: Path) -> None:
+    predicted = call("predict", run, project / "further.csv", "--out", project / "predicted.csv")
+    assert predicted.code == 0, predicted.err
+    model = load(run)
+    intake = take_in(read_table(project / "further.csv"), declared_by(model.schema), key_file=key_file(run), needs_truth=False)
+    expected = model.probability(intake.cases)[:, 0]
+    written = table(project / "predicted.csv")
+    assert [float(row["p_calibrated"]) for row in written] == expected.tolist()
+    assert [float(row["p_raw"]) for row in written] == model.raw_probability(intake.cases)[:, 0].tolist()
+    assert [row["id"] for row in written] == list(intake.own_ids().values())
+    assert {row["model"] for row in written} == {model.id}
+    assert [row["missing"] for row in written] == ["+".join(d.missing) for d in model.diagnose(intake.cases)]
+
+
+def test_evaluate_needs_no_ignore_because_the_model_carries_the_schema(project: Path, run: Path, tmp_path: Path) -> None:
+    evaluated = call("evaluate", run / "model", project / "further.csv", "--out", tmp_path / "external")
+    assert evaluated.code == 0, evaluated.err
+    found = results(tmp_path / "external")
+    assert all(tuple(row) == ROW and row["split"] == "evaluation" for row in found)
+    (auroc,) = (row for row in found if row["metric"] == "auroc" and row["finding"] == "sick" and not row["slice"])
+    assert (auroc["n"], auroc["events"]) == (30, 15)
+    by_id = {row["id"]: row for row in table(tmp_path / "external" / "predictions.csv")}
+    assert len(by_id) == 30
+    again = call("evaluate", run, project / "further.csv", "--out", tmp_path / "external")
+    assert (again.code, "holds a finished report" in again.sentence) == (2, True)
+
+
+def test_a_missing_input_column_is_absent_evidence_and_an_error_under_strict(project: Path, run: Path, tmp_path: Path) -> None:
+    entries = [{name: cell for name, cell in row.items() if name != "crp_mg_l"} for row in rows(10)]
+    narrow = write_rows(tmp_path / "narrow.csv", entries)
+    predicted = call("predict", run, narrow, "--out", tmp_path / "predicted.csv")
+    assert predicted.code == 0, predicted.err
+    assert 'input column "crp_mg_l" is not in narrow.csv: absent evidence for every case' in " ".join(predicted.err.split())
+    assert all("lab" in row["missing"].split("+") for row in table(tmp_path / "predicted.csv"))
+    strict = call("predict", run, narrow, "--out", tmp_path / "strict.csv", "--strict")
+    assert strict.code == 2
+    assert "crp_mg_l" in strict.sentence
+    assert not (tmp_path / "strict.csv").exists()
+
+
+def test_a_finished_run_is_not_written_over(project: Path, run: Path) -> None:
+    again = call("run", project / "table.csv", "--target", "sick", "--ignore", "kind,a,b", "--out", run)
+    assert (again.code, "holds a finished study" in again.sentence) == (2, True)
+
+
+def test_an_unfinished_run_with_other_settings_is_not_continued(tmp_path: Path) -> None:
+    write_rows(tmp_path / "table.csv", rows(40))
+    intake = taken_in(tmp_path / "table.csv", target="sick", ignore="kind,a,b")
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(stage: str, progress: object) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        hold_study(intake, plan=Plan(protocol="split", threads=1, recipe=tiny_recipe()), out=tmp_path / "out", told=stop)
+    with pytest.raises(StudyError, match="holds an unfinished study with other settings"):
+        hold_study(intake, plan=Plan(protocol="split", threads=1, recipe=tiny_recipe(), seed=1), out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("target", "ignore", "findings"),
+    [("kind", "sick,a,b", {"cold", "flu", "none"}), ("a,b", "sick,kind", {"a", "b"})],
+)
+def test_several_classes_and_several_findings_run(tmp_path: Path, target: str, ignore: str, findings: set[str]) -> None:
+    write_rows(tmp_path / "table.csv", rows(N))
+    intake = taken_in(tmp_path / "table.csv", target=target, ignore=ignore)
+    assert set(intake.task.findings) == findings
+    assert intake.task.exclusive == (target == "kind")
+    study = hold_study(intake, plan=Plan(protocol="split", threads=1, recipe=tiny_recipe()), out=tmp_path / "out")
+    fused = study.trial.outcomes["fused"]
+    if intake.task.exclusive:
+        assert np.allclose(fused.probability.sum(axis=1), 1.0)
+    else:
+        blank = [row["a"] == "" for row in rows(N)]
+        assert sum(blank) == sum("a" not in case.truth for case in intake.cases) > 0  # blank is unknown, never negative
+    estimated = {row["finding"] for row in results(tmp_path / "out") if row["metric"] == "auroc"}
+    assert estimated == findings | {"macro"}
+    assert load(tmp_path / "out").probability(intake.cases[:3]).shape == (3, len(findings))
