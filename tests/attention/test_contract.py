@@ -272,6 +272,18 @@ def test_cropped_tokens_leave_no_trace(example: Example) -> None:
 
 
 @caching
+def test_what_one_sample_cropped_does_not_show_beside_a_longer_one(example: Example) -> None:
+    module, x = built(example), tokens(2, 10, example.config.dim)
+    cache = module.new_cache(2, mask=causal(), capacity=16 if example.is_ring else None)
+    poisoned = x.clone()
+    poisoned[0, 7:] = torch.nan
+    cache.extend(poisoned)
+    cache.crop(torch.tensor([7, 10]))
+    own = torch.cat([x[:1, :7], x[:1, :1]], 1)
+    torch.testing.assert_close(cache.extend(x[:, :1])[0, 0], module(own, mask=causal())[0, -1], rtol=1e-8, atol=1e-9)
+
+
+@caching
 def test_reordered_and_selected_samples_go_on_as_their_own(example: Example) -> None:
     module, x = built(example), tokens(BATCH, 6, example.config.dim)
     cache = module.new_cache(BATCH, mask=causal())
@@ -388,6 +400,18 @@ def test_a_cache_refuses_what_it_cannot_follow(example: Example) -> None:
 def test_training_mode_without_dropout_changes_nothing(example: Example) -> None:
     module, x = built(example), tokens(BATCH, LENGTH, example.config.dim)
     assert torch.equal(module.eval()(x, mask=example.plain), module.train()(x, mask=example.plain))
+
+
+@sweep(lambda example: hasattr(example.config, "dropout"))
+def test_dropout_drops_in_training_alone(example: Example) -> None:
+    whole, x = built(example), tokens(BATCH, LENGTH, example.config.dim)
+    dropping = replace(example.config, dropout=0.5).build().double()
+    dropping.load_state_dict(whole.state_dict())
+    expected = whole(x, mask=example.plain)
+    assert torch.equal(dropping.eval()(x, mask=example.plain), expected)
+    assert not torch.allclose(dropping.train()(x, mask=example.plain), expected)
+    if example.caches:
+        torch.testing.assert_close(dropping.new_cache(BATCH, mask=causal()).extend(x), whole(x, mask=causal()))
 
 
 @sweep()
