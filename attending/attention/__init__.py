@@ -4,6 +4,8 @@ Knows torch and nothing of medicine; can be lifted out and used alone.
 """
 
 from attending.attention.catalog import MECHANISMS, config_from, name_of, settings_of
+from attending.attention.clustered import ClusteredAttention, ClusteredConfig
+from attending.attention.clusters import HeadClusters, find_clusters, group_heads
 from attending.attention.core import Attended, Choice, attend, explain, merge
 from attending.attention.costs import Cost, Limits
 from attending.attention.errors import AttentionError
@@ -26,9 +28,12 @@ __all__ = [
     "AttentionError",
     "Cache",
     "Choice",
+    "ClusteredAttention",
+    "ClusteredConfig",
     "Cost",
     "GroupedAttention",
     "GroupedConfig",
+    "HeadClusters",
     "IndexedAttention",
     "IndexedConfig",
     "LatentAttention",
@@ -59,6 +64,8 @@ __all__ = [
     "drop",
     "everything",
     "explain",
+    "find_clusters",
+    "group_heads",
     "keep",
     "keep_keys",
     "merge",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from attending.attention.clustered import ClusteredConfig
 from attending.attention.errors import AttentionError
 from attending.attention.grouped import GroupedConfig
 from attending.attention.indexed import IndexedConfig
@@ -15,6 +16,7 @@ from attending.attention.scalings import LinearScaling, Llama3Scaling, NtkScalin
 from attending.attention.windowed import WindowedConfig
 
 MECHANISMS: Mapping[str, type[MechanismConfig]] = {
+    "clustered": ClusteredConfig,
     "grouped": GroupedConfig,
     "indexed": IndexedConfig,
     "latent": LatentConfig,

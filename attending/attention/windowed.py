@@ -17,19 +17,28 @@ from torch import Tensor, nn
 from attending.attention.blocks import Extra, band_pairs, seen_pairs, window_output
 from attending.attention.buffers import Memory
 from attending.attention.caching import TokenCache, memory_over_tokens
-from attending.attention.core import Attended, attended_by, joined, merge, mixed_by
+from attending.attention.core import joined, mixed_by
 from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, slots_cost
 from attending.attention.errors import AttentionError
-from attending.attention.grid import Grid, Places, aligned, places_tensor
+from attending.attention.global_tokens import (
+    Far,
+    Globals,
+    Near,
+    alive_with,
+    bias_of,
+    globals_among,
+    grids_of,
+    overwritten,
+    places_of,
+)
+from attending.attention.grid import Grid, Places, aligned
 from attending.attention.inspection import weights_by
 from attending.attention.masks import present, real_keys
 from attending.attention.mechanism import Cache, Inputs, Mechanism, MechanismConfig, check_heads, prepare
 from attending.attention.positions import PositionConfig, PositionEncoding
-from attending.attention.rules import AnyOf, Causal, KeepKeys, KeyRule, Mask, Padding, Seen, Window, describe
+from attending.attention.rules import AnyOf, Causal, KeepKeys, KeyRule, Mask, Padding, Window, describe
 from attending.attention.scoring import ScoreBias, Scoring, check_bias
-
-_ABSENT = -(1 << 40)
-"""Where a global token stands that is not there: out of reach of every distance."""
+from attending.attention.windowed_cache import WindowedCache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,60 +145,6 @@ class WindowedConfig(MechanismConfig):
         )
 
 
-@dataclass(frozen=True)
-class _Near(Mask):
-    """What a token may see at all: its window, the global tokens, and everything if it is global itself."""
-
-    window: Window
-    is_global: Bool[Tensor, "batch_or_one seq"]
-
-    def seen(self, grid: Grid) -> Seen | None:
-        near = AnyOf((self.window, KeepKeys(self.is_global))).seen(grid)
-        index = places_tensor(grid.query, grid.device).expand(self.is_global.shape[0], -1)
-        return None if near is None else near | self.is_global.gather(1, index)[:, None, :, None]
-
-    @property
-    def sees_itself(self) -> bool:
-        return True
-
-    @property
-    def measures_distance(self) -> bool:
-        return True
-
-
-@dataclass(frozen=True)
-class _Far(Mask):
-    """What lies outside the window; never a global token that is not there."""
-
-    before: int
-    after: int
-
-    def seen(self, grid: Grid) -> Seen:
-        distance = grid.distance()[:, None]
-        return ((distance > self.before) | (distance < -self.after)) & (distance < -_ABSENT // 2)
-
-    @property
-    def measures_distance(self) -> bool:
-        return True
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Globals:
-    """The global tokens of each sample: where they stand, which of them are there, and the same by token."""
-
-    index: Int[Tensor, "batch global"]
-    valid: Bool[Tensor, "batch global"]
-    by_token: Bool[Tensor, "batch_or_one seq"]
-
-    def of(self, tensor: Tensor, axis: int) -> Tensor:
-        """Their entries along an axis of a tensor whose first axis is the batch."""
-        shape = [1] * tensor.dim()
-        shape[0], shape[axis] = self.index.shape
-        wide = [*tensor.shape]
-        wide[0], wide[axis] = self.index.shape
-        return tensor.expand(self.index.shape[0], *tensor.shape[1:]).gather(axis, self.index.view(shape).expand(wide))
-
-
 class WindowedAttention(Mechanism):
     """See `WindowedConfig`."""
 
@@ -247,7 +202,7 @@ class WindowedAttention(Mechanism):
         near: Mask = Window(*self.config.reach)
         if chosen is not None:
             near = AnyOf((near, KeepKeys(chosen.by_token)))
-        scoring = self._scoring(mask & near, inputs.grid, biases, dropout=0.0)
+        scoring = self.scoring(mask & near, inputs.grid, biases, dropout=0.0)
         q, k = self._turned(self.query, asking, places), self._turned(self.key, tokens, places)
         weights = weights_by(q, k, scoring, rows=rows)
         if chosen is None:
@@ -282,7 +237,7 @@ class WindowedAttention(Mechanism):
             capacity=capacity,
         )
         if self.config.n_global == 0:
-            return TokenCache(memory, mask, dim=self.config.dim, project=self._project, answer=self._answer)
+            return TokenCache(memory, mask, dim=self.config.dim, project=self.project, answer=self.answer)
         ever = Memory(
             self.config.remembered_of_global,
             batch=batch,
@@ -341,23 +296,23 @@ class WindowedAttention(Mechanism):
         dropout = self.config.dropout if self.training else 0.0
         q, k = self._turned(self.query, asking, places), self._turned(self.key, tokens, places)
         v = self._heads(self.value, tokens)
-        scoring = self._scoring(mask & Window(*self.config.reach), inputs.grid, biases, dropout=dropout)
+        scoring = self.scoring(mask & Window(*self.config.reach), inputs.grid, biases, dropout=dropout)
         if chosen is None:
             return joined(window_output(q, k, v, scoring, reach=self.config.reach), self.output, scoring)
-        far_grid, own_grid = _grids_of(chosen, inputs.grid)
-        of_far = tuple(_bias_of(chosen, bias, 3) for bias in scoring.biases)
-        far = replace(scoring, mask=mask & _Far(*self.config.reach), grid=far_grid, biases=of_far)
+        far_grid, own_grid = grids_of(chosen, inputs.grid)
+        of_far = tuple(bias_of(chosen, bias, 3) for bias in scoring.biases)
+        far = replace(scoring, mask=mask & Far(*self.config.reach), grid=far_grid, biases=of_far)
         extra = Extra(k=chosen.of(k, 2), v=chosen.of(v, 2), scoring=far)
         ordinary = window_output(q, k, v, scoring, reach=self.config.reach, extra=extra)
-        own = replace(scoring, mask=mask, grid=own_grid, biases=tuple(_bias_of(chosen, bias, 2) for bias in scoring.biases))
+        own = replace(scoring, mask=mask, grid=own_grid, biases=tuple(bias_of(chosen, bias, 2) for bias in scoring.biases))
         of_global = mixed_by(
-            self._turned(self.global_query, chosen.of(asking, 1), _places_of(chosen, places)),
+            self._turned(self.global_query, chosen.of(asking, 1), places_of(chosen, places)),
             self._turned(self.global_key, tokens, places),
             self._heads(self.global_value, tokens),
             own,
         )
-        result = self.output(_overwritten(ordinary, of_global, chosen, 2).transpose(1, 2).flatten(2))
-        alive = _alive(scoring, far, own, chosen) if self.config.output_bias else None
+        result = self.output(overwritten(ordinary, of_global, chosen, 2).transpose(1, 2).flatten(2))
+        alive = alive_with(scoring, far, own, chosen) if self.config.output_bias else None
         return result if alive is None else torch.where(alive, result, 0.0)
 
     def _lowered(
@@ -368,15 +323,15 @@ class WindowedAttention(Mechanism):
         positions: Tensor | None,
         bias: ScoreBias | None,
         global_tokens: Tensor | None,
-    ) -> tuple[Inputs, _Globals | None, tuple[ScoreBias, ...]]:
+    ) -> tuple[Inputs, Globals | None, tuple[ScoreBias, ...]]:
         """Clean tokens, the global ones among them, and the biases."""
         batch, n = x.shape[0], x.shape[1]
         chosen, window = None, Window(*self.config.reach)
         if self.config.n_global:
             mask.check(batch=batch, n_query=n, n_key=n)
             kept = present(mask, aligned(n, n, x.device))
-            chosen = _globals_among(batch, n, kept, given=global_tokens, n_global=self.config.n_global, device=x.device)
-        near = window if chosen is None else _Near(window, chosen.by_token)
+            chosen = globals_among(batch, n, kept, given=global_tokens, n_global=self.config.n_global, device=x.device)
+        near = window if chosen is None else Near(window, chosen.by_token)
         dims = (self.config.dim, self.config.dim)
         counts = self.position is not None
         inputs = prepare(x, mask=mask & near, context=None, positions=positions, dims=dims, counts=counts)
@@ -397,143 +352,26 @@ class WindowedAttention(Mechanism):
     def _heads(self, projection: nn.Linear, x: Tensor) -> Float[Tensor, "batch head seq dim"]:
         return projection(x).unflatten(-1, (-1, self.config.width)).transpose(1, 2)
 
-    def _scoring(self, mask: Mask, grid: Grid, biases: tuple[ScoreBias, ...], *, dropout: float) -> Scoring:
+    def scoring(self, mask: Mask, grid: Grid, biases: tuple[ScoreBias, ...], *, dropout: float) -> Scoring:
         of_position = None if self.position is None else self.position.score_bias()
         biases = biases if of_position is None else (*biases, of_position)
         return Scoring(mask=mask, grid=grid, scale=self.config.score_scale, biases=biases, dropout=dropout)
 
-    def _project(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
+    def project(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
         x = x if self.position is None else self.position.embed(x, places)
         return self._turned(self.query, x, places), {
             "key": self._turned(self.key, x, places),
             "value": self._heads(self.value, x),
         }
 
-    def _project_global(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
+    def project_global(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
         x = x if self.position is None else self.position.embed(x, places)
         keys, values = self._turned(self.global_key, x, places), self._heads(self.global_value, x)
         return self._turned(self.global_query, x, places), {"global_key": keys, "global_value": values}
 
-    def _answer(self, q: Tensor, held: Mapping[str, Tensor], mask: Mask, grid: Grid) -> Tensor:
-        scoring = self._scoring(mask & Window(*self.config.reach), grid, (), dropout=0.0)
+    def answer(self, q: Tensor, held: Mapping[str, Tensor], mask: Mask, grid: Grid) -> Tensor:
+        scoring = self.scoring(mask & Window(*self.config.reach), grid, (), dropout=0.0)
         return joined(window_output(q, held["key"], held["value"], scoring, reach=self.config.reach), self.output, scoring)
-
-
-class WindowedCache(TokenCache):
-    """The window's ring beside the global tokens, which stay."""
-
-    def __init__(self, module: WindowedAttention, memory: Memory, ever: Memory, mask: Mask) -> None:
-        super().__init__(memory, mask, dim=module.config.dim, project=module._project, answer=module._answer)
-        self._module, self._ever = module, ever
-
-    def _step(self, x: Tensor, real: Tensor | None) -> Tensor:
-        module, mask = self._module, self._mask
-        places = self._memory.next_places(x.shape[1], real)
-        still_global = min(self._memory.counts, default=0) < module.config.n_global
-        q, new = module._project(x, places)
-        held, key_places = self._memory.extended(new, real)
-        own = self._remember_global(x, places, new, real) if still_global else None
-        ever = self._ever.held()
-        window = Window(*module.config.reach)
-        local = attended_by(
-            q,
-            held["key"],
-            held["value"],
-            module._scoring(mask & window, Grid(query=places, key=key_places, device=x.device), (), dropout=0.0),
-        )
-        grid = Grid(query=places, key=range(self._ever.longest), device=x.device)
-        far_scoring = module._scoring(mask & _Far(*module.config.reach), grid, (), dropout=0.0)
-        attended = merge(local, attended_by(q, ever["key"], ever["value"], far_scoring))
-        if own is not None:
-            queries, is_global = own
-            scoring = module._scoring(mask, grid, (), dropout=0.0)
-            theirs = attended_by(queries, ever["global_key"], ever["global_value"], scoring)
-            output = torch.where(is_global[:, None, :, None], theirs.output, attended.output)
-            attended = Attended(output, torch.where(is_global[:, None], theirs.lse, attended.lse))
-        output = module.output(attended.output.transpose(1, 2).flatten(2))
-        alive = (attended.lse > -torch.inf).any(dim=1)[..., None]
-        return torch.where(alive, output, 0.0) if module.config.output_bias else output
-
-    def _remember_global(
-        self, x: Tensor, places: Places, new: Mapping[str, Tensor], real: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Queries of the new tokens as global ones, and which of them are global."""
-        queries, of_global = self._module._project_global(x, places)
-        is_global = places_tensor(places, x.device).expand(x.shape[0], -1) < self._module.config.n_global
-        fresh = is_global if real is None else is_global & real
-        self._ever.extended({"key": new["key"], "value": new["value"], **of_global}, None if bool(fresh.all()) else fresh)
-        return queries, is_global
-
-    def crop(self, lengths: int | Int[Tensor, " batch"]) -> None:
-        super().crop(lengths)
-        kept = [min(old, count) for old, count in zip(self._ever.counts, self._memory.counts, strict=True)]
-        self._ever.crop(kept)
-
-    def select(self, samples: Int[Tensor, " kept"]) -> None:
-        super().select(samples)
-        self._ever.pick(samples)
-
-    @property
-    def nbytes_used(self) -> int:
-        return super().nbytes_used + self._ever.nbytes_used
-
-    @property
-    def nbytes_allocated(self) -> int:
-        return super().nbytes_allocated + self._ever.nbytes_allocated
-
-
-def _globals_among(
-    batch: int, n: int, kept: Tensor | None, *, given: Tensor | None, n_global: int, device: torch.device
-) -> _Globals | None:
-    """The tokens named, or the first real ones; None where no sample has any."""
-    if given is not None:
-        by_token = given if kept is None else given & kept
-        count = int(by_token.sum(dim=1).max()) if by_token.numel() else 0
-    else:
-        kept = torch.ones(1, n, dtype=torch.bool, device=device) if kept is None else kept
-        by_token = kept & (kept.cumsum(dim=1) <= n_global)
-        count = min(n_global, n)
-    if count == 0:
-        return None
-    index = by_token.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]
-    valid = by_token.gather(1, index).expand(batch, -1)
-    return _Globals(index=index.expand(batch, -1), valid=valid, by_token=by_token)
-
-
-def _grids_of(chosen: _Globals, grid: Grid) -> tuple[Grid, Grid]:
-    """The scores of all tokens over the global ones, and of the global ones over all."""
-    places = places_tensor(grid.query, grid.device)
-    query_count = places if grid.query_count is None else grid.query_count
-    key_count = places if grid.key_count is None else grid.key_count
-    theirs = chosen.of(key_count, 1)
-    over_global = replace(grid, key=chosen.index, query_count=query_count, key_count=torch.where(chosen.valid, theirs, _ABSENT))
-    return over_global, replace(grid, query=chosen.index, query_count=chosen.of(query_count, 1), key_count=key_count)
-
-
-def _places_of(chosen: _Globals, places: Places) -> Places:
-    return chosen.index if isinstance(places, range) else chosen.of(places, 1)
-
-
-def _bias_of(chosen: _Globals, bias: ScoreBias, axis: int) -> ScoreBias:
-    """The bias of the global rows (axis 2) or columns (axis 3)."""
-    return chosen.of(bias, axis) if isinstance(bias, Tensor) and bias.shape[axis] > 1 else bias
-
-
-def _overwritten(ordinary: Tensor, own: Tensor, chosen: _Globals, axis: int) -> Tensor:
-    """The rows of global tokens from their own projections; slots without a token leave what stands there."""
-    shape = [1] * own.dim()
-    shape[0], shape[axis] = chosen.index.shape
-    index = chosen.index.view(shape).expand(own.shape)
-    return ordinary.scatter(axis, index, torch.where(chosen.valid.view(shape), own, ordinary.gather(axis, index)))
-
-
-def _alive(local: Scoring, far: Scoring, own: Scoring, chosen: _Globals) -> Bool[Tensor, "batch seq 1"] | None:
-    """Which tokens see anything; None: all do."""
-    near, beyond, of_global = local.alive(), far.alive(), own.alive()
-    if near is None or beyond is None:
-        return None
-    ordinary = (near | beyond).expand(len(chosen.index), -1, -1)
-    return ordinary if of_global is None else _overwritten(ordinary, of_global.expand(len(chosen.index), -1, -1), chosen, 1)
 
 
 def _can_pack(rule: Mask) -> bool:

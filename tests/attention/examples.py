@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attending.attention import (
     AlibiConfig,
+    ClusteredConfig,
     GroupedConfig,
     IndexedConfig,
     LatentConfig,
@@ -178,6 +179,22 @@ EXAMPLES: dict[str, Example] = {
         caches=False,
         causal="cannot",
         weights_sum=False,
+    ),
+    "chai": Example(
+        config=ClusteredConfig(dim=24, n_heads=4, n_clusters=2, leaders=(1, 1, 3, 3), bias=True, output_bias=True),
+        reference=references.clustered,
+    ),
+    "chai over gqa": Example(
+        config=ClusteredConfig(dim=32, n_heads=4, n_clusters=3, leaders=(0, 1, 2, 1), n_kv_heads=2, position=RotaryConfig()),
+        reference=references.clustered,
+    ),
+    "chai by sample": Example(
+        config=ClusteredConfig(dim=24, n_heads=4, n_clusters=2, observe=3, position=RotaryConfig(rotary_dim=4)),
+        reference=references.clustered,
+        masks=("causal", "causal & padding", "causal & window"),
+        cross=False,
+        causal="must",
+        crops_to=3,
     ),
 }
 

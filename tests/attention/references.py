@@ -4,10 +4,13 @@ Each returns the output and the weights. `seen` is a plain boolean tensor [batch
 """
 
 import torch
+from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
 from attending.attention import (
     AlibiConfig,
+    ClusteredAttention,
+    ClusteredConfig,
     GroupedAttention,
     IndexedAttention,
     LatentAttention,
@@ -177,3 +180,52 @@ def low_rank(module: LowRankAttention, x: Tensor, seen: Tensor, context: Tensor 
         if len(real):
             outputs[sample] = linear(torch.cat(heads, -1), module.output.weight, module.output.bias)
     return outputs, all_weights
+
+
+def clustered(module: ClusteredAttention, x: Tensor, seen: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The maps of all heads, then each head takes its leader's; in the first rows its own, where samples find clusters."""
+    config, source = module.config, x if context is None else context
+    share, place = config.n_heads // config.kv_heads, torch.arange(x.shape[1]).expand(x.shape[0], -1)
+
+    def of(layer: torch.nn.Linear, tokens: Tensor, slot: int, turns: bool) -> Tensor:
+        own = slice(slot * config.width, (slot + 1) * config.width)
+        heads = torch.nn.functional.linear(tokens, layer.weight[own], layer.bias[own] if config.bias else None)
+        return rotated(heads, config.position, place) if turns and isinstance(config.position, RotaryConfig) else heads
+
+    all_weights = []
+    for head in range(config.n_heads):
+        query, key = head, head // share
+        if config.leaders is not None:
+            query, key = (
+                config.representatives.index(config.leaders[head]),
+                config.key_heads.index(config.leaders[head] // share),
+            )
+        turns = context is None
+        scores = of(module.query, x, query, turns) @ of(module.key, source, key, turns).mT * config.score_scale
+        all_weights.append(softmax_seen(scores, seen[:, head]))
+    weights = torch.stack(all_weights, 1)
+    if config.leaders is None:
+        weights = torch.stack(
+            [own_clusters(maps, config, exists) for maps, exists in zip(weights, seen.any(2)[:, 0], strict=True)]
+        )
+    outputs = [weights[:, head] @ of(module.value, source, head // share, False) for head in range(config.n_heads)]
+    output = torch.cat(outputs, -1) @ module.output.weight.T + (module.output.bias if config.output_bias else 0.0)
+    return torch.where(seen.any(-1).any(1)[..., None], output, 0.0), weights
+
+
+def own_clusters(maps: Tensor, config: ClusteredConfig, exists: Tensor) -> Tensor:
+    """Maps [head, query, key] of one sample with those of the leaders from token `observe` on, found by scipy's linkage."""
+    first = exists.nonzero()[: config.observe, 0]
+    if len(first) < config.observe:
+        return maps
+    flat = torch.nn.functional.normalize(maps[:, first][:, :, first].flatten(1).detach().double(), dim=-1)
+    # Rounded, so that the two of a pair tie exactly and the first leads.
+    far = (1 - flat @ flat.T).round(decimals=9)
+    tree = linkage(far[tuple(torch.triu_indices(len(far), len(far), 1))].numpy(), "average")
+    label = torch.as_tensor(fcluster(tree, config.n_clusters, "maxclust"))
+    shared, late = maps.clone(), torch.ones(maps.shape[1], dtype=torch.bool)
+    late[first] = False
+    for head in range(len(maps)):
+        group = (label == label[head]).nonzero()[:, 0]
+        shared[head, late] = maps[group[far[group][:, group].sum(1).argmin()], late]
+    return shared

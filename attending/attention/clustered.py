@@ -1,0 +1,407 @@
+"""Clustered heads: heads that look alike share one row of scores, and each keeps its own values (CHAI, arXiv 2403.08058).
+
+Membership is static (`leaders`, found offline by `clusters.find_clusters`) or found for each sample from the maps of its first
+`observe` tokens. Only representatives' queries meet keys, keys that no representative needs are not kept, values all are: of
+the bytes of an MHA cache this saves ½·(1 − n_clusters/n_heads), never more than half. Not a way to save values.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from attending.attention.caching import ContextCache, TokenCache, clean_context, memory_over_context, memory_over_tokens
+from attending.attention.clustered_cache import OwnClustersCache
+from attending.attention.clusters import leaders_of
+from attending.attention.core import joined
+from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, cache_cost, slots_cost
+from attending.attention.errors import AttentionError
+from attending.attention.grid import Grid, Places
+from attending.attention.inspection import check_rows
+from attending.attention.mechanism import Cache, Inputs, Mechanism, MechanismConfig, check_heads, prepare
+from attending.attention.membership import (
+    FirstTokens,
+    Membership,
+    at_places,
+    bias_at_places,
+    first_tokens,
+    membership,
+    put_at_places,
+)
+from attending.attention.positions import PositionConfig, PositionEncoding
+from attending.attention.rules import Blocks, Keep, Mask
+from attending.attention.scoring import ScoreBias, Scoring, check_bias
+from attending.attention.shared import biases_by_head, by_head, dropped, mixed_by_head, shared_output, shared_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusteredConfig(MechanismConfig):
+    """`n_clusters` of the heads' scores are computed. `leaders[h]` is the head whose scores head h uses, for every sample.
+
+    `leaders` None: each sample finds its own clusters from the maps of its first `observe` tokens, whose rows use all heads;
+    that serves causal self-attention only. With fewer KV heads than heads a key is dropped only if no representative reads it.
+    """
+
+    n_clusters: int
+    leaders: tuple[int, ...] | None = None
+    observe: int = 5
+    n_kv_heads: int | None = None
+    head_dim: int | None = None
+    context_dim: int | None = None
+    position: PositionConfig | None = None
+    scale: float | None = None
+    bias: bool = False
+    output_bias: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_heads(self.dim, self.n_heads, self.kv_heads)
+        if self.head_dim is None and self.dim % self.n_heads:
+            raise AttentionError(f"n_heads: found {self.n_heads} for dim={self.dim}; it must divide dim, or give head_dim")
+        if not 1 <= self.n_clusters <= self.n_heads:
+            raise AttentionError(f"n_clusters: found {self.n_clusters} for {self.n_heads} heads, expected 1 to {self.n_heads}")
+        if self.observe < 1:
+            raise AttentionError(f"observe: found {self.observe}, expected 1 or more tokens to find clusters from")
+        if not 0.0 <= self.dropout < 1.0:
+            raise AttentionError(f"dropout: found {self.dropout}, expected a share of weights in [0, 1)")
+        if self.leaders is not None:
+            object.__setattr__(self, "leaders", tuple(self.leaders))
+            self._check_leaders(self.leaders)
+
+    def _check_leaders(self, leaders: tuple[int, ...]) -> None:
+        if len(leaders) != self.n_heads or any(not 0 <= leader < self.n_heads for leader in leaders):
+            raise AttentionError(f"leaders: found {leaders}, expected one head, 0 to {self.n_heads - 1}, for each of them")
+        strays = [leader for leader in leaders if leaders[leader] != leader]
+        if strays:
+            raise AttentionError(f"leaders: found {leaders}; head {strays[0]} leads others and must lead itself")
+        if len(set(leaders)) != self.n_clusters:
+            raise AttentionError(f"leaders: found {len(set(leaders))} clusters in {leaders}, and n_clusters={self.n_clusters}")
+
+    @property
+    def kv_heads(self) -> int:
+        return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
+
+    @property
+    def width(self) -> int:
+        """Size of one head."""
+        return self.dim // self.n_heads if self.head_dim is None else self.head_dim
+
+    @property
+    def source_dim(self) -> int:
+        """Width of the tokens that become keys."""
+        return self.dim if self.context_dim is None else self.context_dim
+
+    @property
+    def score_scale(self) -> float:
+        return self.width**-0.5 if self.scale is None else self.scale
+
+    @property
+    def representatives(self) -> tuple[int, ...]:
+        """Static representatives in order; none where each sample finds its own."""
+        return () if self.leaders is None else tuple(sorted(set(self.leaders)))
+
+    @property
+    def key_heads(self) -> tuple[int, ...]:
+        """KV heads whose keys a static representative reads, in order."""
+        share = self.n_heads // self.kv_heads
+        return tuple(sorted({head // share for head in self.representatives}))
+
+    @property
+    def n_kept_keys(self) -> int:
+        """Key heads that a cache keeps."""
+        return min(self.n_clusters, self.kv_heads) if self.leaders is None else len(self.key_heads)
+
+    @property
+    def remembered(self) -> dict[str, tuple[int, int]]:
+        """(heads, dim) of what a cache holds of each token, by name, once membership is fixed."""
+        return {"key": (self.n_kept_keys, self.width), "value": (self.kv_heads, self.width)}
+
+    def build(self) -> "ClusteredAttention":
+        return ClusteredAttention(self)
+
+    def weights_from(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of this mechanism, out of the `state_dict` of grouped attention with the same heads."""
+        if self.leaders is None:
+            return dict(state)
+        taken = dict(state)
+        for name, heads in (("query", self.representatives), ("key", self.key_heads)):
+            for kind in ("weight", "bias"):
+                if (whole := state.get(f"{name}.{kind}")) is not None:
+                    taken[f"{name}.{kind}"] = whole.unflatten(0, (-1, self.width))[list(heads)].flatten(0, 1).clone()
+        return taken
+
+    def cost(
+        self, length: int, *, batch: int = 1, dtype: str = "float32", phase: Phase = "prefill", cache_dtype: str | None = None
+    ) -> Cost:
+        """As for every mechanism. Where samples find their own clusters, all heads are projected and then picked from."""
+        size, width, is_static = bytes_of(dtype), self.width, self.leaders is not None
+        queries = (self.n_clusters if is_static else self.n_heads) * width
+        keys = (self.n_kept_keys if is_static else self.kv_heads) * width
+        values, heads = self.kv_heads * width, self.n_heads * width
+        weights = self.dim * queries + self.source_dim * (keys + values) + heads * self.dim
+        extra = (queries + keys + values if self.bias else 0) + (self.dim if self.output_bias else 0)
+        extra += 0 if self.position is None else self.position.parameters(dim=self.dim, n_heads=self.n_heads)
+        rows, passes = (1 if phase == "decode" else length), (3 if phase == "train" else 1)
+        seen = length if phase == "decode" else length * (length + 1) // 2
+        scored, early = self.n_clusters * width + heads, 0
+        if not is_static:
+            early = (1 if phase == "decode" else min(length, self.observe)) * min(length, self.observe) * 2 * heads
+            if length <= self.observe:
+                scored = 0
+            elif phase == "decode":
+                early = 0
+        return Cost(
+            phase=phase,
+            dtype=dtype,
+            parameters=weights + extra,
+            parameter_bytes=(weights + extra) * size,
+            flops=passes * 2 * batch * (rows * weights + rows * length * scored + early),
+            causal_flops=passes * 2 * batch * (rows * weights + seen * scored + early),
+            activation_bytes=batch * rows * (2 * self.dim + queries + heads + keys + values) * size,
+            cache=self._cache_cost(length, batch=batch, dtype=dtype, cache_dtype=cache_dtype or dtype),
+        )
+
+    def _cache_cost(self, length: int, *, batch: int, dtype: str, cache_dtype: str) -> CacheCost:
+        """Before membership is fixed a sample holds the full keys and the maps of its first tokens, and no others."""
+        whole = cache_cost(self.remembered, length=length, batch=batch, dtype=cache_dtype)
+        if self.leaders is not None:
+            return whole
+        if length >= self.observe:
+            sizes = {"n_heads": self.n_heads, "n_clusters": self.n_clusters, "n_kept": self.n_kept_keys}
+            return replace(whole, tables=Membership.nbytes_for(batch=batch, **sizes))
+        values = {"value": self.remembered["value"]}
+        held = cache_cost(values, length=length, batch=batch, dtype=cache_dtype)
+        full = slots_cost(
+            {"key": (self.kv_heads, self.width)}, used=length, allocated=self.observe, batch=batch, dtype=cache_dtype
+        )
+        return replace(
+            whole,
+            used=held.used + full.used,
+            scales=held.scales + full.scales,
+            allocated=whole.allocated + full.allocated,
+            scales_allocated=whole.scales_allocated + full.scales_allocated,
+            tables=batch * self.n_heads * self.observe**2 * bytes_of(dtype),
+        )
+
+
+class ClusteredAttention(Mechanism):
+    """See `ClusteredConfig`. A static layer has the projections of its representatives only."""
+
+    config: ClusteredConfig
+
+    def __init__(self, config: ClusteredConfig) -> None:
+        super().__init__()
+        self.config = config
+        is_static = config.leaders is not None
+        n_queries, n_keys = (config.n_clusters, config.n_kept_keys) if is_static else (config.n_heads, config.kv_heads)
+        self.query = nn.Linear(config.dim, n_queries * config.width, bias=config.bias)
+        self.key = nn.Linear(config.source_dim, n_keys * config.width, bias=config.bias)
+        self.value = nn.Linear(config.source_dim, config.kv_heads * config.width, bias=config.bias)
+        self.output = nn.Linear(config.n_heads * config.width, config.dim, bias=config.output_bias)
+        self.position: PositionEncoding | None = None
+        if config.position is not None:
+            self.position = config.position.build(dim=config.dim, n_heads=config.n_heads, head_dim=config.width)
+        share = config.n_heads // config.kv_heads
+        chosen, keys = config.representatives, config.key_heads
+        leaders = () if config.leaders is None else config.leaders
+        # Not in the state: the configuration says it all.
+        self._representatives: Tensor
+        self._of_head: Tensor
+        self._slot: Tensor
+        self.register_buffer("_representatives", torch.tensor(chosen, dtype=torch.long), persistent=False)
+        self.register_buffer("_of_head", torch.tensor([chosen.index(h) for h in leaders], dtype=torch.long), persistent=False)
+        slots = [keys.index(head // share) for head in chosen]
+        self.register_buffer("_slot", torch.tensor(slots, dtype=torch.long), persistent=False)
+        self._folds = len({slots.count(slot) for slot in slots}) <= 1
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
+        bias: ScoreBias | None = None,
+    ) -> Float[Tensor, "batch query dim"]:
+        q, k, v, scoring, inputs = self._lowered(x, mask=mask, context=context, positions=positions, bias=bias)
+        if self.config.leaders is not None:
+            scoring = self.of_representatives(scoring, self._representatives)
+            return joined(shared_output(q, self._read(k), v, self._of_head, scoring), self.output, scoring)
+        first = first_tokens(mask, x.shape[0], inputs.grid, self.config.observe)
+        weights = self._weights_of_first(q, k, scoring, first)
+        early = mixed_by_head(dropped(weights, scoring.dropout), at_places(v, first.index, 2))
+        # Tokens that are not there are sent behind the end, where nothing is written.
+        index = torch.where(first.valid, first.index, x.shape[1])
+        if x.shape[1] <= self.config.observe:
+            return joined(put_at_places(torch.zeros_like(early), index, early), self.output, scoring)
+        members = self.members_of(weights)
+        heads = shared_output(
+            by_head(q, members.representatives),
+            self._kept(k, members),
+            v,
+            members.of_head,
+            self.of_representatives(scoring, members.representatives),
+        )
+        return joined(put_at_places(heads, index, early), self.output, scoring)
+
+    def weights(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
+        bias: ScoreBias | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> Float[Tensor, "batch head row key"]:
+        """As in the contract; heads of one cluster show the same weights, because they use the same."""
+        q, k, _, scoring, inputs = self._lowered(x, mask=mask, context=context, positions=positions, bias=bias)
+        chosen = torch.arange(x.shape[1], device=x.device) if rows is None else check_rows(rows, x.shape[1], x.device)
+        picked = scoring if rows is None else scoring.pick_rows(chosen)
+        if self.config.leaders is not None:
+            picked = self.of_representatives(picked, self._representatives)
+            return shared_weights(q[:, :, chosen], self._read(k), self._of_head, picked)
+        first = first_tokens(mask, x.shape[0], inputs.grid, self.config.observe)
+        every = torch.arange(self.config.n_heads, device=x.device)
+        early = shared_weights(q[:, :, chosen], k, every, picked)
+        if x.shape[1] <= self.config.observe:
+            return early
+        members = self.members_of(self._weights_of_first(q, k, scoring, first))
+        read = self._kept(k, members)
+        asked = by_head(q[:, :, chosen], members.representatives)
+        late = shared_weights(asked, read, members.of_head, self.of_representatives(picked, members.representatives))
+        return torch.where(first.by_token[:, None, chosen, None], early, late)
+
+    def new_cache(
+        self,
+        batch: int,
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        capacity: int | None = None,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
+    ) -> Cache:
+        """Where samples find their own clusters, membership is fixed with token `observe`, and `crop` cannot go back before it.
+
+        Such a cache keeps all tokens, also under a window.
+        """
+        self._check(mask, context)
+        weight = self.key.weight
+        dtype = weight.dtype if dtype is None else dtype
+        device = weight.device if device is None else device
+        if context is not None:
+            with torch.no_grad():
+                source = clean_context(context, mask, batch)
+                held = {"key": self._heads(self.key, source), "value": self._heads(self.value, source)}
+                memory = memory_over_context(held, dtype=dtype, reads_as=weight.dtype, capacity=capacity)
+            return ContextCache(memory, mask, dim=self.config.dim, project=self._project_queries, answer=self._answer)
+        if self.config.leaders is None:
+            return OwnClustersCache(self, mask, batch=batch, dtype=dtype, device=device, capacity=capacity)
+        memory = memory_over_tokens(
+            self.config.remembered, mask, batch=batch, dtype=dtype, reads_as=weight.dtype, device=device, capacity=capacity
+        )
+        return TokenCache(memory, mask, dim=self.config.dim, project=self.project, answer=self._answer_over_tokens)
+
+    def _check(self, mask: Mask, context: Tensor | None) -> None:
+        for leaf in mask.leaves:
+            if (isinstance(leaf, Keep) and leaf.pairs.shape[1] > 1) or (isinstance(leaf, Blocks) and leaf.layout.shape[0] > 1):
+                raise AttentionError(
+                    f"clustered: found {type(leaf).__name__.lower()} that differs by head, and heads of a cluster share their "
+                    "scores; give one rule for all heads, or take grouped"
+                )
+        if self.config.leaders is not None:
+            return
+        if context is not None:
+            raise AttentionError(
+                "clustered: found a context, and clusters found from the first tokens serve causal self-attention only; find "
+                "them offline, find_clusters(maps), and build with leaders=…"
+            )
+        if mask.sees_future:
+            raise AttentionError(
+                "clustered: this mask lets tokens see later ones, and clusters are found from the first tokens; write "
+                "mask=causal() & …, or find them offline, find_clusters(maps), and build with leaders=…"
+            )
+
+    def _lowered(
+        self, x: Tensor, *, mask: Mask, context: Tensor | None, positions: Tensor | None, bias: ScoreBias | None
+    ) -> tuple[Tensor, Tensor, Tensor, Scoring, Inputs]:
+        """Queries, keys and values of all heads that are projected, and how all heads would score."""
+        self._check(mask, context)
+        position = self.position if context is None else None
+        dims = (self.config.dim, self.config.source_dim)
+        inputs = prepare(x, mask=mask, context=context, positions=positions, dims=dims, counts=position is not None)
+        batch, n_query, n_key = x.shape[0], x.shape[1], inputs.source.shape[1]
+        biases = check_bias(bias, batch=batch, n_heads=self.config.n_heads, n_query=n_query, n_key=n_key)
+        tokens, source, places = inputs.x, inputs.source, None if position is None else inputs.positions
+        if position is not None:
+            tokens = position.embed(tokens, inputs.positions)
+            source = tokens if inputs.source is inputs.x else position.embed(source, inputs.positions)
+        q, k = self._turned(self.query, tokens, places), self._turned(self.key, source, places)
+        dropout = self.config.dropout if self.training else 0.0
+        return q, k, self._heads(self.value, source), self.scoring(mask, inputs.grid, position, biases, dropout), inputs
+
+    def _weights_of_first(
+        self, q: Tensor, k: Tensor, scoring: Scoring, first: FirstTokens
+    ) -> Float[Tensor, "batch head first first"]:
+        """Maps of all heads over the first real tokens; 0 for those that are not there."""
+        every = torch.arange(self.config.n_heads, device=q.device)
+        grid = scoring.grid
+        counts = [None if count is None else at_places(count, first.index, 1) for count in (grid.query_count, grid.key_count)]
+        biases = tuple(bias_at_places(bias, first.index) for bias in scoring.biases)
+        grid = replace(grid, query=first.index, key=first.index, query_count=counts[0], key_count=counts[1])
+        early = replace(scoring, grid=grid, biases=biases)
+        weights = shared_weights(at_places(q, first.index, 2), at_places(k, first.index, 2), every, early)
+        return torch.where(first.valid[:, None, :, None], weights, 0.0)
+
+    def members_of(self, maps: Float[Tensor, "batch head first first"]) -> Membership:
+        """Clusters of each sample, from its own maps."""
+        config = self.config
+        leaders = leaders_of(maps, config.n_clusters)
+        return membership(leaders, n_clusters=config.n_clusters, kv_heads=config.kv_heads, n_kept=config.n_kept_keys)
+
+    def _kept(self, k: Float[Tensor, "batch kv_head key dim"], members: Membership) -> Float[Tensor, "batch cluster key dim"]:
+        """The keys of each representative."""
+        kept = by_head(k, members.kept)
+        return kept if self.config.kv_heads == self.config.n_heads else by_head(kept, members.slot)
+
+    def _read(self, k: Float[Tensor, "batch key_head key dim"]) -> Float[Tensor, "batch key_head key dim"]:
+        """Keys that static representatives fold over; repeated only where they share key heads unevenly."""
+        return k if self._folds else k.index_select(1, self._slot)
+
+    def _turned(self, projection: nn.Linear, x: Tensor, places: Places | None) -> Float[Tensor, "batch head seq dim"]:
+        heads = self._heads(projection, x)
+        return heads if self.position is None or places is None else self.position.rotate(heads, places)
+
+    def _heads(self, projection: nn.Linear, x: Tensor) -> Float[Tensor, "batch head seq dim"]:
+        return projection(x).unflatten(-1, (-1, self.config.width)).transpose(1, 2)
+
+    def scoring(
+        self, mask: Mask, grid: Grid, position: PositionEncoding | None, biases: tuple[ScoreBias, ...], dropout: float
+    ) -> Scoring:
+        of_position = None if position is None else position.score_bias()
+        biases = biases if of_position is None else (*biases, of_position)
+        return Scoring(mask=mask, grid=grid, scale=self.config.score_scale, biases=biases, dropout=dropout)
+
+    def of_representatives(self, scoring: Scoring, representatives: Tensor) -> Scoring:
+        return replace(scoring, biases=biases_by_head(scoring.biases, representatives)) if scoring.biases else scoring
+
+    def project(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
+        x = x if self.position is None else self.position.embed(x, places)
+        held = {"key": self._turned(self.key, x, places), "value": self._heads(self.value, x)}
+        return self._turned(self.query, x, places), held
+
+    def _project_queries(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
+        return self._heads(self.query, x), {}
+
+    def _answer_over_tokens(self, q: Tensor, held: Mapping[str, Tensor], mask: Mask, grid: Grid) -> Tensor:
+        return self._answered(q, held, self.scoring(mask, grid, self.position, (), 0.0))
+
+    def _answer(self, q: Tensor, held: Mapping[str, Tensor], mask: Mask, grid: Grid) -> Tensor:
+        return self._answered(q, held, self.scoring(mask, grid, None, (), 0.0))
+
+    def _answered(self, q: Tensor, held: Mapping[str, Tensor], scoring: Scoring) -> Tensor:
+        scoring = self.of_representatives(scoring, self._representatives)
+        return joined(shared_output(q, self._read(held["key"]), held["value"], self._of_head, scoring), self.output, scoring)

@@ -1,0 +1,125 @@
+"""Global tokens of a window: which they are, what the rules about them are, and how their rows and columns are taken apart.
+
+Sizes depend on how many are asked for, not on where they stand, so that samples of a batch can differ.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from attending.attention.grid import Grid, Places, places_tensor
+from attending.attention.rules import AnyOf, KeepKeys, Mask, Seen, Window
+from attending.attention.scoring import ScoreBias, Scoring
+
+_ABSENT = -(1 << 40)
+"""Where a global token stands that is not there: out of reach of every distance."""
+
+
+@dataclass(frozen=True)
+class Near(Mask):
+    """What a token may see at all: its window, the global tokens, and everything if it is global itself."""
+
+    window: Window
+    is_global: Bool[Tensor, "batch_or_one seq"]
+
+    def seen(self, grid: Grid) -> Seen | None:
+        near = AnyOf((self.window, KeepKeys(self.is_global))).seen(grid)
+        index = places_tensor(grid.query, grid.device).expand(self.is_global.shape[0], -1)
+        return None if near is None else near | self.is_global.gather(1, index)[:, None, :, None]
+
+    @property
+    def sees_itself(self) -> bool:
+        return True
+
+    @property
+    def measures_distance(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Far(Mask):
+    """What lies outside the window; never a global token that is not there."""
+
+    before: int
+    after: int
+
+    def seen(self, grid: Grid) -> Seen:
+        distance = grid.distance()[:, None]
+        return ((distance > self.before) | (distance < -self.after)) & (distance < -_ABSENT // 2)
+
+    @property
+    def measures_distance(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Globals:
+    """The global tokens of each sample: where they stand, which of them are there, and the same by token."""
+
+    index: Int[Tensor, "batch global"]
+    valid: Bool[Tensor, "batch global"]
+    by_token: Bool[Tensor, "batch_or_one seq"]
+
+    def of(self, tensor: Tensor, axis: int) -> Tensor:
+        """Their entries along an axis of a tensor whose first axis is the batch."""
+        shape = [1] * tensor.dim()
+        shape[0], shape[axis] = self.index.shape
+        wide = [*tensor.shape]
+        wide[0], wide[axis] = self.index.shape
+        return tensor.expand(self.index.shape[0], *tensor.shape[1:]).gather(axis, self.index.view(shape).expand(wide))
+
+
+def globals_among(
+    batch: int, n: int, kept: Tensor | None, *, given: Tensor | None, n_global: int, device: torch.device
+) -> Globals | None:
+    """The tokens named, or the first real ones; None where no sample has any."""
+    if given is not None:
+        by_token = given if kept is None else given & kept
+        count = int(by_token.sum(dim=1).max()) if by_token.numel() else 0
+    else:
+        kept = torch.ones(1, n, dtype=torch.bool, device=device) if kept is None else kept
+        by_token = kept & (kept.cumsum(dim=1) <= n_global)
+        count = min(n_global, n)
+    if count == 0:
+        return None
+    index = by_token.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :count]
+    valid = by_token.gather(1, index).expand(batch, -1)
+    return Globals(index=index.expand(batch, -1), valid=valid, by_token=by_token)
+
+
+def grids_of(chosen: Globals, grid: Grid) -> tuple[Grid, Grid]:
+    """The scores of all tokens over the global ones, and of the global ones over all."""
+    places = places_tensor(grid.query, grid.device)
+    query_count = places if grid.query_count is None else grid.query_count
+    key_count = places if grid.key_count is None else grid.key_count
+    theirs = chosen.of(key_count, 1)
+    over_global = replace(grid, key=chosen.index, query_count=query_count, key_count=torch.where(chosen.valid, theirs, _ABSENT))
+    return over_global, replace(grid, query=chosen.index, query_count=chosen.of(query_count, 1), key_count=key_count)
+
+
+def places_of(chosen: Globals, places: Places) -> Places:
+    return chosen.index if isinstance(places, range) else chosen.of(places, 1)
+
+
+def bias_of(chosen: Globals, bias: ScoreBias, axis: int) -> ScoreBias:
+    """The bias of the global rows (axis 2) or columns (axis 3)."""
+    return chosen.of(bias, axis) if isinstance(bias, Tensor) and bias.shape[axis] > 1 else bias
+
+
+def overwritten(ordinary: Tensor, own: Tensor, chosen: Globals, axis: int) -> Tensor:
+    """The rows of global tokens from their own projections; slots without a token leave what stands there."""
+    shape = [1] * own.dim()
+    shape[0], shape[axis] = chosen.index.shape
+    index = chosen.index.view(shape).expand(own.shape)
+    return ordinary.scatter(axis, index, torch.where(chosen.valid.view(shape), own, ordinary.gather(axis, index)))
+
+
+def alive_with(local: Scoring, far: Scoring, own: Scoring, chosen: Globals) -> Bool[Tensor, "batch seq 1"] | None:
+    """Which tokens see anything; None: all do."""
+    near, beyond, of_global = local.alive(), far.alive(), own.alive()
+    if near is None or beyond is None:
+        return None
+    ordinary = (near | beyond).expand(len(chosen.index), -1, -1)
+    return ordinary if of_global is None else overwritten(ordinary, of_global.expand(len(chosen.index), -1, -1), chosen, 1)

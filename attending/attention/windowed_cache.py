@@ -1,0 +1,84 @@
+"""The cache of a window with global tokens: a ring of the window, and the global tokens for ever.
+
+A large chunk meets both in two softmaxes that are merged, so that neither is copied beside the other.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from attending.attention.buffers import Memory
+from attending.attention.caching import TokenCache
+from attending.attention.core import Attended, attended_by, merge
+from attending.attention.global_tokens import Far
+from attending.attention.grid import Grid, Places, places_tensor
+from attending.attention.rules import Mask, Window
+
+if TYPE_CHECKING:
+    from attending.attention.windowed import WindowedAttention
+
+
+class WindowedCache(TokenCache):
+    """The window's ring beside the global tokens, which stay."""
+
+    def __init__(self, module: "WindowedAttention", memory: Memory, ever: Memory, mask: Mask) -> None:
+        super().__init__(memory, mask, dim=module.config.dim, project=module.project, answer=module.answer)
+        self._module, self._ever = module, ever
+
+    def _step(self, x: Tensor, real: Tensor | None) -> Tensor:
+        module, mask = self._module, self._mask
+        places = self._memory.next_places(x.shape[1], real)
+        still_global = min(self._memory.counts, default=0) < module.config.n_global
+        q, new = module.project(x, places)
+        held, key_places = self._memory.extended(new, real)
+        own = self._remember_global(x, places, new, real) if still_global else None
+        ever = self._ever.held()
+        window = Window(*module.config.reach)
+        local = attended_by(
+            q,
+            held["key"],
+            held["value"],
+            module.scoring(mask & window, Grid(query=places, key=key_places, device=x.device), (), dropout=0.0),
+        )
+        grid = Grid(query=places, key=range(self._ever.longest), device=x.device)
+        far_scoring = module.scoring(mask & Far(*module.config.reach), grid, (), dropout=0.0)
+        attended = merge(local, attended_by(q, ever["key"], ever["value"], far_scoring))
+        if own is not None:
+            queries, is_global = own
+            scoring = module.scoring(mask, grid, (), dropout=0.0)
+            theirs = attended_by(queries, ever["global_key"], ever["global_value"], scoring)
+            output = torch.where(is_global[:, None, :, None], theirs.output, attended.output)
+            attended = Attended(output, torch.where(is_global[:, None], theirs.lse, attended.lse))
+        output = module.output(attended.output.transpose(1, 2).flatten(2))
+        alive = (attended.lse > -torch.inf).any(dim=1)[..., None]
+        return torch.where(alive, output, 0.0) if module.config.output_bias else output
+
+    def _remember_global(
+        self, x: Tensor, places: Places, new: Mapping[str, Tensor], real: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Queries of the new tokens as global ones, and which of them are global."""
+        queries, of_global = self._module.project_global(x, places)
+        is_global = places_tensor(places, x.device).expand(x.shape[0], -1) < self._module.config.n_global
+        fresh = is_global if real is None else is_global & real
+        self._ever.extended({"key": new["key"], "value": new["value"], **of_global}, None if bool(fresh.all()) else fresh)
+        return queries, is_global
+
+    def crop(self, lengths: int | Int[Tensor, " batch"]) -> None:
+        super().crop(lengths)
+        kept = [min(old, count) for old, count in zip(self._ever.counts, self._memory.counts, strict=True)]
+        self._ever.crop(kept)
+
+    def select(self, samples: Int[Tensor, " kept"]) -> None:
+        super().select(samples)
+        self._ever.pick(samples)
+
+    @property
+    def nbytes_used(self) -> int:
+        return super().nbytes_used + self._ever.nbytes_used
+
+    @property
+    def nbytes_allocated(self) -> int:
+        return super().nbytes_allocated + self._ever.nbytes_allocated
