@@ -4,6 +4,7 @@ Heavy imports stand inside the commands, so that `attending --help` answers at o
 person at the keyboard: one sentence, exit code 2.
 """
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +40,7 @@ NotesOption = Annotated[Path | None, typer.Option("--notes", help="Long-format n
 ImagesOption = Annotated[Path | None, typer.Option("--images", help="Long-format images beside the table: id, path, time.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Everything random follows from it.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Undeclared units, times and unreadable values are errors.")]
-ThreadsOption = Annotated[int, typer.Option("--threads", help="Processor threads (0: all).")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=0, help="Processor threads (0: all).")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 
 
@@ -70,7 +71,9 @@ def run(
     protocol: Annotated[str, typer.Option(help="auto, split, cv or site.")] = "auto",
     folds: Annotated[int, typer.Option(help="Outer folds of cross-validation.")] = 5,
     repeats: Annotated[int, typer.Option(help="Times that cross-validation is repeated.")] = 5,
-    seeds: Annotated[int, typer.Option(help="Networks that differ by seed and are averaged (0: the recipe's number).")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=0, help="Networks that differ by seed and are averaged (0: the recipe's number).")
+    ] = 0,
     text_encoder: Annotated[
         str | None, typer.Option("--text-encoder", help="Read notes through minilm, or a local folder with a BERT.")
     ] = None,
@@ -228,12 +231,30 @@ def clinic(
     draw(out, n_patients=patients, seed=seed)
 
 
+def of_system(error: OSError) -> str:
+    """What the operating system refused, in one sentence: which file, why, and what to do where that is known."""
+    remedies = {
+        errno.ENOSPC: "; free some space and give the same command again: a run goes on from where it stopped",
+        errno.EDQUOT: "; free some space and give the same command again: a run goes on from where it stopped",
+        errno.EFBIG: "; raise the limit and give the same command again: a run goes on from where it stopped",
+        errno.ENOENT: "; check the path",
+        errno.EACCES: "; expected a place that you may read and write",
+    }
+    if error.errno is None or error.strerror is None:
+        return str(error)
+    where = "" if error.filename is None else f"{error.filename}: "
+    return f"{where}{error.strerror.lower()}{remedies.get(error.errno, '')}"
+
+
 def main() -> None:
     """Entry point: errors for the person at the keyboard are one sentence and exit code 2."""
     try:
         app(standalone_mode=True)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(f"attending: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        print(f"attending: {of_system(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("attending: stopped; the same command goes on from here", file=sys.stderr)
