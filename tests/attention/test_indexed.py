@@ -5,7 +5,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attending.attention import AttentionError, IndexedAttention, IndexedConfig, LatentConfig, blocks, causal, keep
+from attending.attention import (
+    AttentionError,
+    IndexedAttention,
+    IndexedConfig,
+    LatentConfig,
+    Mask,
+    blocks,
+    causal,
+    keep,
+    window,
+)
 from attending.attention.indexed import first_of_equals
 from tests.attention.examples import LATENT, tokens
 
@@ -38,6 +48,29 @@ def test_gathering_gives_what_hiding_the_others_gives(top_k: int, with_bias: boo
     torch.testing.assert_close(gathered, hidden, rtol=1e-10, atol=1e-11)
     assert (module.weights(x, mask=causal()) > 0).sum(-1).amax() == top_k
     assert "gathered" in {choice.core for choice in module.explain(x, mask=causal())}
+
+
+@pytest.mark.parametrize("mask", [causal(), causal() & window(9, 0), window(6, 3)], ids=["causal", "causal window", "window"])
+def test_gathering_a_few_rows_at_a_time_changes_nothing(mask: Mask, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, x = module_of(4, nope_dim=40, value_dim=40), tokens(2, 40, 24)
+    hidden = module(x, mask=mask)
+    monkeypatch.setattr("attending.attention.indexed._HELD_AT_ONCE", 2000)
+    with torch.no_grad():
+        torch.testing.assert_close(module(x, mask=mask), hidden, rtol=1e-10, atol=1e-11)
+
+
+@torch.no_grad()
+def test_index_scores_worked_out_pair_by_pair() -> None:
+    module, x = module_of(3), tokens(1, 5, 24)
+    asked, held, _ = module._lowered(x, mask=causal(), context=None, positions=None, bias=None)
+    index, keys = module._index(asked), held["index_key"][0, 0]
+    found = module.indexer.scores(index, held["index_key"])[0]
+    for query in range(5):
+        for key in range(5):
+            dots = [float(index.heads[0, head, query] @ keys[key]) * 6**-0.5 for head in range(4)]
+            shares = [float(x[0, query] @ module.indexer.share.weight[head]) * 4**-0.5 for head in range(4)]
+            expected = sum(share * max(dot, 0.0) for share, dot in zip(shares, dots, strict=True))
+            assert float(found[query, key]) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_a_cache_holds_latents_and_index_keys_and_reads_the_picked() -> None:
