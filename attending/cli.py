@@ -77,6 +77,7 @@ def run(
     text_encoder: Annotated[
         str | None, typer.Option("--text-encoder", help="Read notes through minilm, or a local folder with a BERT.")
     ] = None,
+    tune_encoder: Annotated[bool, typer.Option("--tune-encoder", help="Train the text encoder on; slow.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="One exploratory split: a first look, no evidence.")] = False,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -108,6 +109,7 @@ def run(
         threads=threads,
         is_strict=strict,
         text_encoder=text_encoder,
+        tunes_encoder=tune_encoder,
     )
 
 

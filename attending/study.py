@@ -37,7 +37,7 @@ from attending.model.trained import MODEL, TrainedModel, network_from
 from attending.records import Schema, to_toml
 from attending.report import Primary, Report, chosen_words, gather, write_report
 from attending.training.bridge import members_of
-from attending.training.encoders import with_cache, with_text_encoder
+from attending.training.encoders import with_cache, with_frozen_text, with_tuned_text
 from attending.training.learner import BaselineLearner, DiagnoserLearner, Learner
 from attending.training.recipe import Recipe, default_recipe
 from attending.training.settling import Declared
@@ -64,7 +64,8 @@ class StudyError(ValueError):
 class Plan:
     """How a study is held. `members` None takes the recipe's; `recipe` None takes the one for the evidence there is.
 
-    `text_encoder` is a pretrained encoder for the notes: `minilm`, or a local folder.
+    `text_encoder` is a pretrained encoder for the notes: `minilm`, or a local folder. It stays as it is unless
+    `tunes_encoder`.
     """
 
     protocol: ProtocolKind = "auto"
@@ -76,6 +77,7 @@ class Plan:
     threads: int = 2
     recipe: Recipe | None = None
     text_encoder: str | None = None
+    tunes_encoder: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,7 +157,7 @@ def _recipe(plan: Plan, cases: Sequence[Case], *, schema: Schema) -> Recipe:
         return recipe
     if not any(case.of(Note) for case in cases):
         raise StudyError("--text-encoder: no case has a note, so there is nothing for a text encoder to read; leave it out")
-    return with_text_encoder(recipe, plan.text_encoder, visible=schema.visible)
+    return (with_tuned_text if plan.tunes_encoder else with_frozen_text)(recipe, plan.text_encoder)
 
 
 def terms_of(schema: Schema, protocol: Protocol, *, seed: int) -> Terms:

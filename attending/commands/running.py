@@ -34,6 +34,7 @@ def run_table(
     threads: int,
     is_strict: bool,
     text_encoder: str | None = None,
+    tunes_encoder: bool = False,
 ) -> Study:
     """Read, declare, take in, hold the study, and print what it found."""
     if protocol not in get_args(ProtocolKind):
@@ -56,6 +57,7 @@ def run_table(
         device=device_of(device),
         threads=threads_of(threads),
         text_encoder=text_encoder,
+        tunes_encoder=tunes_encoder,
     )
     with bars() as told:
         study = hold_study(intake, plan=plan, out=out, told=told, said=lambda sentence: err.print(sentence, highlight=False))

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from attending.attention import GroupedConfig, keep_keys
-from attending.model.pretrained import EncoderError
+from attending.model.pretrained import EncoderError, PretrainedNetwork
 
 _OF_LAYER = {
     "attention.self.query": "attention.query",
@@ -71,7 +71,7 @@ class BertConfig:
             raise EncoderError(f"text encoder: config.json lacks {error.args[0]}, which a BERT states") from error
 
 
-class Bert(nn.Module):
+class Bert(PretrainedNetwork):
     """Word pieces → states in context."""
 
     def __init__(self, config: BertConfig) -> None:

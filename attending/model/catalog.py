@@ -14,6 +14,7 @@ from attending.model.modality import ModalityConfig
 from attending.model.numbers import NumbersConfig
 from attending.model.signs import SignsConfig
 from attending.model.text import TextConfig
+from attending.model.tuned_text import TunedTextConfig
 from attending.model.vectors import VectorsConfig
 
 MODALITIES: Mapping[str, type[ModalityConfig]] = {
@@ -22,6 +23,7 @@ MODALITIES: Mapping[str, type[ModalityConfig]] = {
     "demographics": DemographicsConfig,
     "text": TextConfig,
     "frozen-text": FrozenTextConfig,
+    "tuned-text": TunedTextConfig,
     "image": ImageConfig,
     "vectors": VectorsConfig,
 }

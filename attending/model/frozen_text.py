@@ -20,11 +20,9 @@ from attending.model.bert import Bert, BertConfig
 from attending.model.embedding_cache import EmbeddingCache, States
 from attending.model.features import log_days
 from attending.model.modality import Encoder, ModalityConfig, Tokenizer
-from attending.model.pretrained import ARCHITECTURE, TOKENIZER, WEIGHTS, find_encoder
+from attending.model.pretrained import TEXT_FILES, TOKENIZER, find_encoder
 from attending.model.tokens import Inputs, Tokens
 from attending.model.word_pieces import WordPieces
-
-FILES = (ARCHITECTURE, WEIGHTS, TOKENIZER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ class FrozenReader:
     """An encoder that only reads."""
 
     def __init__(self, name: str, *, digest: str, chunk: int, cache: str | None) -> None:
-        folder = find_encoder(name, needed=FILES, digest=digest)
+        folder = find_encoder(name, needed=TEXT_FILES, digest=digest)
         config = BertConfig.from_architecture(folder.architecture)
         self.width = config.dim
         self.pieces = WordPieces(folder.text(TOKENIZER), size=chunk, n_positions=config.n_positions)

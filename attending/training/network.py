@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from attending.case import Case
 from attending.diagnosis import Task
 from attending.model.diagnoser import Diagnoser
+from attending.model.pretrained import PretrainedNetwork
 from attending.model.tokens import Batch
 from attending.training.settings import BFLOAT16_FROM_DIM, TrainingConfig
 
@@ -62,9 +64,17 @@ class Training:
         self.network, self.cases, self.task, self.config, self.seed = network, cases, task, config, seed
         self.epochs_done = 0
         self._start_from_prevalence()
-        decayed = [p for p in network.parameters() if p.ndim >= 2]
-        plain = [p for p in network.parameters() if p.ndim < 2]
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        parts = [part for part in network.modules() if isinstance(part, PretrainedNetwork)]
+        pretrained = [p for part in parts for p in part.parameters()]
+        slow = {id(p) for p in pretrained}
+        own = [p for p in network.parameters() if id(p) not in slow]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in own if p.ndim >= 2], "weight_decay": config.weight_decay, "pace": 1.0},
+            {"params": [p for p in own if p.ndim < 2], "weight_decay": 0.0, "pace": 1.0},
+        ]
+        if pretrained:
+            pace = config.pretrained_learning_rate / config.learning_rate
+            groups.append({"params": pretrained, "weight_decay": 0.0, "pace": pace})
         self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
         self._steps_per_epoch = math.ceil(len(cases) / config.batch_size)
         self._device_type = network.register.device.type
@@ -115,7 +125,7 @@ class Training:
 
     def _step(self, batch: Batch, *, step: int) -> float:
         for group in self.optimiser.param_groups:
-            group["lr"] = self._rate(step)
+            group["lr"] = self._rate(step) * group["pace"]
         with torch.autocast(self._device_type, torch.bfloat16, enabled=self._is_bfloat16):
             logits = self.network(batch.inputs)
         losses = loss_per_finding(logits.float(), batch.truth, batch.known, task=self.task)

