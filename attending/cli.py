@@ -77,6 +77,9 @@ def run(
     text_encoder: Annotated[
         str | None, typer.Option("--text-encoder", help="Read notes through minilm, or a local folder with a BERT.")
     ] = None,
+    image_encoder: Annotated[
+        str | None, typer.Option("--image-encoder", help="Look at films through a local folder with a vision transformer.")
+    ] = None,
     tune_encoder: Annotated[bool, typer.Option("--tune-encoder", help="Train the text encoder on; slow.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="One exploratory split: a first look, no evidence.")] = False,
     seed: SeedOption = 0,
@@ -110,6 +113,7 @@ def run(
         is_strict=strict,
         text_encoder=text_encoder,
         tunes_encoder=tune_encoder,
+        image_encoder=image_encoder,
     )
 
 

@@ -21,7 +21,7 @@ import torch
 
 from attending.artefacts import MANIFEST, sha256, write_text
 from attending.baselines.catalog import forced_baselines
-from attending.case import Case, Note
+from attending.case import Case, Note, Scan
 from attending.cohort import Protocol, plan_protocol
 from attending.diagnosis import Task
 from attending.evaluation.inquiry import Terms
@@ -37,7 +37,7 @@ from attending.model.trained import MODEL, TrainedModel, network_from
 from attending.records import Schema, to_toml
 from attending.report import Primary, Report, chosen_words, gather, write_report
 from attending.training.bridge import members_of
-from attending.training.encoders import with_cache, with_frozen_text, with_tuned_text
+from attending.training.encoders import with_cache, with_frozen_images, with_frozen_text, with_tuned_text
 from attending.training.learner import BaselineLearner, DiagnoserLearner, Learner
 from attending.training.recipe import Recipe, default_recipe
 from attending.training.settling import Declared
@@ -65,7 +65,7 @@ class Plan:
     """How a study is held. `members` None takes the recipe's; `recipe` None takes the one for the evidence there is.
 
     `text_encoder` is a pretrained encoder for the notes: `minilm`, or a local folder. It stays as it is unless
-    `tunes_encoder`.
+    `tunes_encoder`. `image_encoder` is a local folder with one for the films.
     """
 
     protocol: ProtocolKind = "auto"
@@ -78,6 +78,7 @@ class Plan:
     recipe: Recipe | None = None
     text_encoder: str | None = None
     tunes_encoder: bool = False
+    image_encoder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,11 +154,15 @@ def hold_study(
 
 def _recipe(plan: Plan, cases: Sequence[Case], *, schema: Schema) -> Recipe:
     recipe = plan.recipe or default_recipe(cases, visible=schema.visible, members=plan.members)
-    if plan.text_encoder is None:
-        return recipe
-    if not any(case.of(Note) for case in cases):
-        raise StudyError("--text-encoder: no case has a note, so there is nothing for a text encoder to read; leave it out")
-    return (with_tuned_text if plan.tunes_encoder else with_frozen_text)(recipe, plan.text_encoder)
+    if plan.text_encoder is not None:
+        if not any(case.of(Note) for case in cases):
+            raise StudyError("--text-encoder: no case has a note, so there is nothing for a text encoder to read; leave it out")
+        recipe = (with_tuned_text if plan.tunes_encoder else with_frozen_text)(recipe, plan.text_encoder)
+    if plan.image_encoder is not None:
+        if not any(case.of(Scan) for case in cases):
+            raise StudyError("--image-encoder: no case has a film, so there is nothing to look at; leave it out")
+        recipe = with_frozen_images(recipe, plan.image_encoder)
+    return recipe
 
 
 def terms_of(schema: Schema, protocol: Protocol, *, seed: int) -> Terms:

@@ -35,6 +35,7 @@ def run_table(
     is_strict: bool,
     text_encoder: str | None = None,
     tunes_encoder: bool = False,
+    image_encoder: str | None = None,
 ) -> Study:
     """Read, declare, take in, hold the study, and print what it found."""
     if protocol not in get_args(ProtocolKind):
@@ -58,6 +59,7 @@ def run_table(
         threads=threads_of(threads),
         text_encoder=text_encoder,
         tunes_encoder=tunes_encoder,
+        image_encoder=image_encoder,
     )
     with bars() as told:
         study = hold_study(intake, plan=plan, out=out, told=told, said=lambda sentence: err.print(sentence, highlight=False))

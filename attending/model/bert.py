@@ -74,6 +74,8 @@ class BertConfig:
 class Bert(PretrainedNetwork):
     """Word pieces → states in context."""
 
+    hub_prefix = "bert."
+
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.config = config
@@ -96,18 +98,13 @@ class Bert(PretrainedNetwork):
             x = layer(x, mask=mask)
         return x
 
-    def load_hub_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights over by their hub names. Raises `EncoderError` when one is missing or of another shape."""
-        plain = {name.removeprefix("bert."): value for name, value in weights.items()}
-        own = self.state_dict()
-        taken = {}
-        for name, value in own.items():
-            given = plain.get(_hub_name(name))
-            if given is None or given.shape != value.shape:
-                found = "nothing" if given is None else f"shape {tuple(given.shape)}"
-                raise EncoderError(f"text encoder: {_hub_name(name)}: found {found}, expected shape {tuple(value.shape)}")
-            taken[name] = given.to(value.dtype)
-        self.load_state_dict(taken)
+    def hub_name(self, own: str) -> str:
+        """`layers.0.attention.query.weight` is `encoder.layer.0.attention.self.query.weight` there."""
+        parts = own.split(".")
+        if parts[0] != "layers":
+            return f"embeddings.{next(hub for hub, name in _OF_EMBEDDINGS.items() if name == parts[0])}.{parts[-1]}"
+        inner = ".".join(parts[2:-1])
+        return f"encoder.layer.{parts[1]}.{next(hub for hub, name in _OF_LAYER.items() if name == inner)}.{parts[-1]}"
 
 
 class _Layer(nn.Module):
@@ -126,11 +123,3 @@ class _Layer(nn.Module):
     def forward(self, x: Tensor, *, mask: Any) -> Tensor:
         x = self.attention_norm(x + self.dropout(self.attention(x, mask=mask)))
         return self.network_norm(x + self.dropout(self.narrow(nn.functional.gelu(self.widen(x)))))
-
-
-def _hub_name(own: str) -> str:
-    parts = own.split(".")
-    if parts[0] != "layers":
-        return f"embeddings.{next(hub for hub, name in _OF_EMBEDDINGS.items() if name == parts[0])}.{parts[-1]}"
-    inner = ".".join(parts[2:-1])
-    return f"encoder.layer.{parts[1]}.{next(hub for hub, name in _OF_LAYER.items() if name == inner)}.{parts[-1]}"

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from attending.attention import MechanismConfig, config_from, name_of
+from attending.attention import MechanismConfig, config_from, name_of, settings_of
 from attending.model.absence import EvidenceDropout
 from attending.model.demographics import DemographicsConfig
 from attending.model.diagnoser import DiagnoserConfig
+from attending.model.frozen_image import FrozenImageConfig
 from attending.model.frozen_text import FrozenTextConfig
 from attending.model.image import ImageConfig
 from attending.model.modality import ModalityConfig
@@ -25,6 +26,7 @@ MODALITIES: Mapping[str, type[ModalityConfig]] = {
     "frozen-text": FrozenTextConfig,
     "tuned-text": TunedTextConfig,
     "image": ImageConfig,
+    "frozen-image": FrozenImageConfig,
     "vectors": VectorsConfig,
 }
 
@@ -62,7 +64,7 @@ def from_plain(plain: Mapping[str, Any]) -> DiagnoserConfig:
 
 
 def _mechanism_to_plain(config: MechanismConfig) -> dict[str, Any]:
-    return {"mechanism": name_of(config), **asdict(config)}
+    return {"mechanism": name_of(config), **settings_of(config)}
 
 
 def _mechanism_from_plain(plain: Mapping[str, Any]) -> MechanismConfig:

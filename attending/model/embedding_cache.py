@@ -8,15 +8,28 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float16
 
 BYTES_IN_MEMORY = 512 * 2**20
 
 States = Float16[np.ndarray, "token width"]
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """What is computed inside has the same bits whatever number of threads its process has; nothing is learned from it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class EmbeddingCache:

