@@ -115,8 +115,8 @@ class WindowedConfig(MechanismConfig):
             rows = length
             pairs = band_pairs(length, self.before, self.after) + 2 * length * n_global
             of_global = self.dim * (heads * n_global + kv * length) if n_global else 0
-            far = max(length - self.before - 1, 0)
-            seen = seen_pairs(length, self.before) + far * n_global + n_global * (n_global + 1) // 2
+            far = sum(max(length - self.before - 1 - place, 0) for place in range(n_global))
+            seen = seen_pairs(length, self.before) + far + n_global * (n_global + 1) // 2
         products = rows * linear + of_global
         return Cost(
             phase=phase,

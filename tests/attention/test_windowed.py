@@ -166,6 +166,31 @@ def test_training_in_bands_gives_the_gradients_of_the_square() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("n_global", [0, 2])
+def test_holes_with_rules_that_cannot_be_moved_together_are_followed(n_global: int) -> None:
+    """A bias keeps the tokens where they are, and a window then reaches over the holes."""
+    module, x = built(WindowedConfig(dim=8, n_heads=2, before=30, after=5, n_global=n_global)), tokens(2, 400, 8)
+    kept = torch.rand(2, 400, generator=torch.Generator().manual_seed(3)) > 0.6
+    moved = module(x, mask=keep_keys(kept))
+    assert not bool(moved[~kept].any())
+    for is_training in (True, False):
+        left = module.train(is_training)(
+            x, mask=keep_keys(kept), bias=torch.zeros(1, 1, 1, 1, dtype=x.dtype, requires_grad=True)
+        )
+        torch.testing.assert_close(left[kept], moved[kept], rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("length", [3, 9, 40])
+@pytest.mark.parametrize("n_global", [0, 2])
+def test_pairs_that_are_seen_are_counted(length: int, n_global: int) -> None:
+    config = WindowedConfig(dim=16, n_heads=2, before=4, n_global=n_global)
+    seen = built(config).weights(tokens(1, length, 16), mask=causal())[0, 0] > 0
+    linear = config.cost(length).flops - 2 * 2 * 16 * (length**2 + 2 * length * min(n_global, length))
+    # Rows of global tokens are computed twice: as ordinary ones, which are written over, and as their own.
+    twice = sum(min(row, 4) + 1 for row in range(min(n_global, length)))
+    assert config.cost(length).causal_flops == linear + 2 * 2 * 16 * (int(seen.sum()) + twice)
+
+
 def test_the_ring_holds_the_window_and_the_global_tokens_and_no_more() -> None:
     config = WindowedConfig(dim=16, n_heads=2, before=3, n_global=2)
     module, x = built(config), tokens(2, 40, 16)
