@@ -19,7 +19,7 @@ from attending.attention import MechanismConfig, keep_keys
 from attending.case import Case, Evidence, Place
 from attending.diagnosis import Task
 from attending.model.absence import EvidenceDropout
-from attending.model.fusion import Block, Readout
+from attending.model.fusion import Block, Readout, Summary
 from attending.model.modality import Encoder, ModalityConfig, Tokenizer
 from attending.model.tokens import Batch, Inputs, Tokens
 
@@ -98,6 +98,10 @@ class Diagnoser(nn.Module):
         self.encoders = nn.ModuleList(tokenizer.build(dim) for tokenizer in tokenizers.by_kind.values())
         self.modality = nn.Parameter(torch.zeros(len(self.kinds), dim))
         self.register = nn.Parameter(torch.randn(dim) * dim**-0.5)
+        n_summaries = {modality.kind: modality.n_summaries for modality in config.modalities}
+        self.summaries = nn.ModuleDict(
+            {kind.__name__: Summary(config.readout, n_queries=n_summaries[kind]) for kind in self.kinds if n_summaries[kind]}
+        )
         self.blocks = nn.ModuleList(
             Block(attention, expansion=config.expansion, dropout=config.dropout) for attention in config.fusion
         )
@@ -117,9 +121,30 @@ class Diagnoser(nn.Module):
         return logits
 
     def weights(self, inputs: Mapping[Kind, Inputs]) -> Float[Tensor, "case head finding token"]:
-        """Attention of each finding's query over the tokens, in the order of `Tokenizers.places`."""
-        values, seen = self._conversation(self._encode(inputs))
-        return self.readout.weights(values, seen=seen)
+        """Attention of each finding's query over the tokens, in the order of `Tokenizers.places`.
+
+        What a query takes from a summary goes to the tokens that the summary read, in proportion; rows sum to 1.
+        """
+        modalities = self._encode(inputs)
+        values, seen = self._conversation(modalities)
+        over = self.readout.weights(values, seen=seen)
+        parts, start = [over[..., :1]], 1
+        for kind, tokens in zip(self.kinds, modalities, strict=True):
+            n = self._speakers(kind, tokens)
+            part = over[..., start : start + n]
+            if kind.__name__ in self.summaries:
+                part = torch.einsum("chfq,cqt->chft", part, self._summary(kind).origin(tokens))
+            parts.append(part)
+            start += n
+        return torch.cat(parts, dim=-1)
+
+    def _summary(self, kind: Kind) -> Summary:
+        summary = self.summaries[kind.__name__]
+        assert isinstance(summary, Summary)
+        return summary
+
+    def _speakers(self, kind: Kind, tokens: Tokens) -> int:
+        return len(self._summary(kind).query) if kind.__name__ in self.summaries else tokens.values.shape[1]
 
     def _encode(self, inputs: Mapping[Kind, Inputs]) -> list[Tokens]:
         return [encoder(inputs[kind]) for kind, encoder in zip(self.kinds, self.encoders, strict=True)]
@@ -127,9 +152,14 @@ class Diagnoser(nn.Module):
     def _conversation(self, modalities: list[Tokens]) -> tuple[Tensor, Bool[Tensor, "case token"]]:
         n = len(modalities[0].values)
         register = self.register.expand(n, 1, -1)
-        values = torch.cat([register, *(t.values + m for t, m in zip(modalities, self.modality, strict=True))], dim=1)
+        named = [Tokens(values=t.values + m, seen=t.seen) for t, m in zip(modalities, self.modality, strict=True)]
+        speakers = [
+            self._summary(kind)(tokens) if kind.__name__ in self.summaries else tokens
+            for kind, tokens in zip(self.kinds, named, strict=True)
+        ]
+        values = torch.cat([register, *(t.values for t in speakers)], dim=1)
         always = torch.ones(n, 1, dtype=torch.bool, device=values.device)
-        seen = torch.cat([always, *(t.seen for t in modalities)], dim=1)
+        seen = torch.cat([always, *(t.seen for t in speakers)], dim=1)
         mask = keep_keys(seen)
         for block in self.blocks:
             values = block(values, mask=mask)

@@ -1,7 +1,8 @@
 """The blocks in which tokens talk: attention of your choice, then a small network per token, both pre-norm.
 
-`Block` is self-attention among tokens. `Readout` is one learned query per finding that looks at the evidence by
-cross-attention. Which mechanism attends is the config's business alone.
+`Block` is self-attention among tokens. `Summary` is a few learned queries that speak for a modality of many tokens. `Readout`
+is one learned query per finding that looks at the evidence by cross-attention. Which mechanism attends is the config's business
+alone.
 """
 
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from attending.attention import Mask, MechanismConfig, keep_keys
+from attending.model.tokens import Tokens
 
 
 class FeedForward(nn.Sequential):
@@ -39,6 +41,31 @@ class Block(nn.Module):
         """Tokens after one round of conversation."""
         x = x + self.dropout(self.attention(self.attention_norm(x), mask=mask))
         return x + self.network(self.network_norm(x))
+
+
+class Summary(nn.Module):
+    """Learned queries that read one modality's tokens by cross-attention."""
+
+    def __init__(self, attention: MechanismConfig, *, n_queries: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(n_queries, attention.dim) * attention.dim**-0.5)
+        self.query_norm = nn.LayerNorm(attention.dim)
+        self.token_norm = nn.LayerNorm(attention.dim)
+        self.attention = attention.build()
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """One token per query; none is seen where no token was."""
+        query = self.query.expand(len(tokens.values), -1, -1)
+        context = self.token_norm(tokens.values)
+        read = self.attention(self.query_norm(query), mask=keep_keys(tokens.seen), context=context)
+        seen = tokens.seen.any(dim=1, keepdim=True).expand(-1, query.shape[1])
+        return Tokens(values=query + read, seen=seen)
+
+    def origin(self, tokens: Tokens) -> Float[Tensor, "case query token"]:
+        """How much each query reads from each token, the mean over heads; rows sum to 1, or to 0 where nothing is seen."""
+        query = self.query.expand(len(tokens.values), -1, -1)
+        context = self.token_norm(tokens.values)
+        return self.attention.weights(self.query_norm(query), mask=keep_keys(tokens.seen), context=context).mean(dim=1)
 
 
 class Readout(nn.Module):

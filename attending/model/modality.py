@@ -54,11 +54,14 @@ class Tokenizer(ABC):
 class ModalityConfig(ABC):
     """What to make of one kind of evidence.
 
-    `visible` names fields whose absence the model may see (a declared choice of the schema).
+    `visible` names fields whose absence the model may see (a declared choice of the schema). With `n_summaries` that many
+    learned queries read this modality's tokens and join the conversation in their place, so that a film's or a note's many
+    tokens neither crowd out a single laboratory value nor pay for talking to each other; 0 lets every token join.
     """
 
     kind: ClassVar[type[Evidence]]
     visible: tuple[str, ...] = ()
+    n_summaries: int = 0
 
     @abstractmethod
     def fit(self, cases: Sequence[Case]) -> Tokenizer | None:

@@ -37,7 +37,8 @@ def _entry(word: str) -> str:
 class TextConfig(ModalityConfig):
     """A vocabulary of words that at least `min_patients` patients' notes contain, at most `n_words` of them.
 
-    `attention` mixes the words of one chunk of `chunk` words; None leaves that to the convolutions.
+    `attention` mixes the words of one chunk of `chunk` words; None leaves that to the convolutions. In training each word turns
+    into the unknown one with `unknown_rate`, because notes from elsewhere hold words that this vocabulary lacks.
     """
 
     kind: ClassVar[type[Evidence]] = Note
@@ -45,6 +46,7 @@ class TextConfig(ModalityConfig):
     min_patients: int = 5
     chunk: int = 128
     n_convolutions: int = 2
+    unknown_rate: float = 0.15
     attention: MechanismConfig | None = None
 
     def fit(self, cases: Sequence[Case]) -> "TextTokenizer | None":
@@ -132,7 +134,7 @@ class TextTokenizer(Tokenizer):
 
     def places(self, case: Case) -> tuple[Place | None, ...]:
         """The characters of each word."""
-        return tuple(place for *_, place in self._words(case))
+        return tuple(place for *_, place in self._words(case)) or (None,)
 
     def build(self, dim: int) -> "TextEncoder":
         """Embedding, convolutions and attention."""
@@ -144,7 +146,7 @@ class TextEncoder(Encoder):
 
     def __init__(self, *, dim: int, config: TextConfig, n_words: int, n_fields: int) -> None:
         super().__init__()
-        self.chunk = config.chunk
+        self.chunk, self.unknown_rate = config.chunk, config.unknown_rate
         self.word = nn.Embedding(n_words, dim)
         self.field = nn.Embedding(n_fields, dim)
         nn.init.normal_(self.word.weight, std=dim**-0.5)
@@ -157,7 +159,11 @@ class TextEncoder(Encoder):
         """A token per word."""
         assert isinstance(inputs, TextInputs)
         there = inputs.seen.unsqueeze(-1)
-        values = self.word(inputs.words) + self.field(inputs.field_number) + inputs.age_log_days.unsqueeze(-1) * self.time
+        words = inputs.words
+        if self.training and self.unknown_rate:
+            forgotten = torch.rand(words.shape, device=words.device) < self.unknown_rate
+            words = words.masked_fill(forgotten & inputs.seen, UNKNOWN)
+        values = self.word(words) + self.field(inputs.field_number) + inputs.age_log_days.unsqueeze(-1) * self.time
         for convolution in self.convolutions:
             mixed = convolution((values * there).transpose(1, 2)).transpose(1, 2)
             values = values + nn.functional.gelu(mixed)

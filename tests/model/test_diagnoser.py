@@ -32,8 +32,8 @@ def config(**changes: object) -> DiagnoserConfig:
                 NumbersConfig(n_bins=4),
                 SignsConfig(),
                 DemographicsConfig(),
-                TextConfig(min_patients=2, chunk=8, attention=ATTENTION),
-                ImageConfig(side=32, channels=8),
+                TextConfig(min_patients=2, chunk=8, attention=ATTENTION, n_summaries=3),
+                ImageConfig(side=32, channels=8, n_summaries=2),
                 VectorsConfig(),
             ),
             fusion=(ATTENTION,),
@@ -115,13 +115,14 @@ def test_visible_absence_differs_from_dropped_evidence_and_from_presence() -> No
 
 def test_places_name_the_evidence_that_moves_the_token(tokenizers: Tokenizers) -> None:
     case = patient(7)
-    made = network(tokenizers, config(fusion=(), modalities=config().modalities))
+    made = network(tokenizers, config(fusion=()))
     places = tokenizers.places(case)
     weights = made.weights(tokenizers.batch([case], TASK).inputs)
     assert weights.shape[-1] == len(places)
     assert torch.allclose(weights.sum(-1), torch.ones(1))
     for place, weight in zip(places, weights[0].sum(dim=(0, 1)), strict=True):
         assert (place is None) == (weight == 0)
+    assert made.summaries.keys() == {"Note", "Scan"}
     note = case.of(Note)[0]
     words = [p for p in places if p is not None and isinstance(p.part, Characters)]
     assert [note.text[p.part.start : p.part.stop] for p in words] == WORD.findall(note.text)
@@ -165,3 +166,16 @@ def test_every_parameter_of_the_network_is_used(tokenizers: Tokenizers) -> None:
 
 def _all_visible(modality: object) -> tuple[str, ...]:
     return ("crp", "wbc", "pain", "age_years", "sex", "history", "image", "ecg")
+
+
+def test_weights_through_summaries_are_products_of_the_two_attentions() -> None:
+    chosen = config(modalities=(TextConfig(min_patients=2, n_summaries=3),), fusion=())
+    everyone, case = patients(40), patient(7)
+    fitted = Tokenizers.fit(chosen, everyone)
+    made = network(fitted, chosen)
+    inputs = fitted.batch([case], TASK).inputs
+    (words,) = made._encode(inputs)
+    values, seen = made._conversation([words])
+    over = made.readout.weights(values, seen=seen)
+    through = over[..., 1:] @ made._summary(Note).origin(words).unsqueeze(1)
+    torch.testing.assert_close(made.weights(inputs), torch.cat([over[..., :1], through], dim=-1))
