@@ -232,10 +232,8 @@ class ClusteredAttention(Mechanism):
         first = first_tokens(mask, x.shape[0], inputs.grid, self.config.observe)
         weights = self._weights_of_first(q, k, scoring, first)
         early = mixed_by_head(dropped(weights, scoring.dropout), at_places(v, first.index, 2))
-        # Tokens that are not there are sent behind the end, where nothing is written.
-        index = torch.where(first.valid, first.index, x.shape[1])
         if x.shape[1] <= self.config.observe:
-            return joined(put_at_places(torch.zeros_like(early), index, early), self.output, scoring)
+            return joined(put_at_places(torch.zeros_like(early), first.index, early), self.output, scoring)
         members = self.members_of(weights)
         heads = shared_output(
             by_head(q, members.representatives),
@@ -244,7 +242,7 @@ class ClusteredAttention(Mechanism):
             members.of_head,
             self.of_representatives(scoring, members.representatives),
         )
-        return joined(put_at_places(heads, index, early), self.output, scoring)
+        return joined(put_at_places(heads, first.index, early), self.output, scoring)
 
     def weights(
         self,

@@ -132,6 +132,16 @@ def test_full_keys_are_held_until_clusters_are_fixed_and_then_dropped() -> None:
     assert held[4:] == [n * 10 * one_head + tables for n in range(5, 8)]
 
 
+def test_each_sample_drops_its_full_keys_when_its_own_clusters_are_fixed() -> None:
+    module = ClusteredConfig(dim=64, n_heads=8, n_clusters=2).build()
+    cache, one_head = module.new_cache(2, mask=causal()), 8 * 4
+    cache.extend(tokens(2, 6, 64, dtype=torch.float32), real=torch.arange(6) < torch.tensor([[6], [3]]))
+    maps, tables = 2 * 8 * 25 * 4, 2 * (2 + 8 + 2 + 2) * 8
+    assert cache.nbytes_used == (6 * 10 + 3 * 16) * one_head + maps + tables
+    cache.extend(tokens(2, 2, 64, dtype=torch.float32))
+    assert cache.nbytes_used == (8 * 10 + 5 * 10) * one_head + tables
+
+
 def test_a_key_head_is_kept_only_if_a_representative_reads_it() -> None:
     config = ClusteredConfig(dim=64, n_heads=8, n_kv_heads=4, n_clusters=3, leaders=(0, 1, 0, 1, 1, 5, 5, 5))
     assert config.key_heads == (0, 2)
@@ -203,10 +213,10 @@ def test_what_has_no_meaning_is_refused_with_what_to_write() -> None:
             ClusteredConfig(dim=32, n_heads=4, n_clusters=n_clusters, leaders=leaders)
 
 
-def planted(sizes: tuple[int, ...], noise: float, seed: int = 0, n: int = 12) -> Tensor:
+def planted(sizes: tuple[int, ...], noise: float, seed: int = 0, n: int = 12, contrast: float = 3.0) -> Tensor:
     """Maps of heads in clusters of these sizes: one random pattern each, and noise of each head's own."""
     generator = torch.Generator().manual_seed(seed)
-    patterns = torch.randn(3, len(sizes), n, n, generator=generator) * 3
+    patterns = torch.randn(3, len(sizes), n, n, generator=generator) * contrast
     logits = torch.cat([patterns[:, [i]].expand(-1, size, -1, -1) for i, size in enumerate(sizes)], 1)
     logits = logits + noise * torch.randn(logits.shape, generator=generator)
     return logits.masked_fill(torch.ones(n, n).triu(1).bool(), -torch.inf).softmax(-1)
@@ -220,6 +230,11 @@ def test_planted_clusters_are_found_and_counted(sizes: tuple[int, ...], seed: in
     assert found.n_clusters == len(sizes)
     planted_label = np.repeat(np.arange(len(sizes)), sizes)
     assert [planted_label[leader] for leader in found.leaders] == planted_label.tolist()
+
+
+@pytest.mark.parametrize("contrast", [3.0, 0.3, 0.03])
+def test_how_large_the_differences_are_does_not_matter(contrast: float) -> None:
+    assert find_clusters([planted((3, 3, 2), contrast / 10, contrast=contrast)]).n_clusters == 3
 
 
 def test_heads_with_nothing_in_common_stay_apart() -> None:

@@ -215,6 +215,16 @@ def test_a_ring_goes_back_as_far_as_it_was_made_for() -> None:
     torch.testing.assert_close(cache.extend(x[:, 6:]), module(x, mask=causal())[:, 6:], rtol=1e-8, atol=1e-9)
 
 
+def test_a_cache_goes_back_to_before_a_global_token() -> None:
+    module, x = built(WindowedConfig(dim=16, n_heads=2, before=3, n_global=3)), tokens(2, 9, 16)
+    cache = module.new_cache(2, mask=causal(), capacity=10)
+    cache.extend(x[:, :5])
+    cache.crop(torch.tensor([1, 5]))
+    found, expected = cache.extend(x[:, 5:]), torch.cat([x[:1, :1], x[:1, 5:]], 1)
+    torch.testing.assert_close(found[0], module(expected, mask=causal())[0, 1:], rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(found[1], module(x, mask=causal())[1, 5:], rtol=1e-8, atol=1e-9)
+
+
 def test_what_has_no_meaning_is_refused() -> None:
     with pytest.raises(AttentionError, match="before=-1, after=0, n_global=0; all count tokens"):
         WindowedConfig(dim=16, n_heads=2, before=-1)
