@@ -6,11 +6,10 @@
 #
 # Needs Python 3.11 or newer, pip and make; everything else is installed into .venv at the versions of constraints.txt.
 
-PYTHON   ?= python3
-VENV     ?= .venv
-PATIENTS ?= 400
-WORKERS  ?= 2
-BIN      := $(VENV)/bin
+PYTHON  ?= python3
+VENV    ?= .venv
+WORKERS ?= 2
+BIN     := $(VENV)/bin
 
 .PHONY: demo test test-all check format bench wheelhouse clean
 
@@ -21,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/python recipes/demo.py --out out/demo --patients $(PATIENTS)
+	$(BIN)/python recipes/demo.py --out out/demo $(if $(PATIENTS),--patients $(PATIENTS))
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
