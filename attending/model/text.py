@@ -45,8 +45,8 @@ class TextConfig(ModalityConfig):
     n_words: int = 4000
     min_patients: int = 5
     chunk: int = 128
-    n_convolutions: int = 2
-    unknown_rate: float = 0.15
+    n_convolutions: int = 3
+    unknown_rate: float = 0.3
     attention: MechanismConfig | None = None
 
     def fit(self, cases: Sequence[Case]) -> "TextTokenizer | None":
