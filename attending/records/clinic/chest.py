@@ -35,9 +35,10 @@ def chest(x: Field, y: Field, u: Float[np.ndarray, "film draw 1 1"], *, rib_cont
 
 
 def _lung(x: Field, y: Field, u: np.ndarray, side: float) -> Field:
-    """Air on one side: between chest wall, midline, apex and the dome of the diaphragm (higher on the right)."""
+    """Air on one side: between chest wall, midline, apex and the dome of the diaphragm, which may stand high on either."""
     along = x * side
-    floor = 0.245 + 0.02 * (u[:, 3] - 0.5) + (0.0 if side > 0 else -0.03)
+    raised = u[:, 3 if side > 0 else 21] ** 1.5
+    floor = 0.26 - 0.05 * raised - (0.0 if side > 0 else 0.02)
     dome = floor - 0.055 * np.exp(-(((along - 0.19) / 0.10) ** 2)) + 0.05 * np.clip((along - 0.24) / 0.12, 0.0, 1.0)
     width = 0.165 + 0.015 * u[:, 4] - 0.03 * np.clip(-(y + 0.05) / 0.3, 0.0, 1.0)
     wall = 1.0 - np.abs((along - 0.205) / width) ** 2.6 - np.abs((y + 0.01) / 0.365) ** 2.6

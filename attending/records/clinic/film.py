@@ -109,8 +109,8 @@ def _cast(film: Field, sheet: _Sheet, shadows: Bool[np.ndarray, "film shadow"]) 
         if len(chosen):
             u = sheet.uniform(f"shadow {name}", 8)[chosen]
             density, extent = _PAINTERS[name](sheet.x[chosen], sheet.y[chosen], u)
-            strength = (0.55 + 0.25 * u[:, 7]) * np.clip(0.68 - film[chosen], 0.0, None)
-            film[chosen] += density * strength
+            covered = np.minimum(density * (0.62 + 0.25 * u[:, 7]), 0.85)
+            film[chosen] += covered * np.clip(0.68 - film[chosen], 0.0, None)
             masks[chosen, place] = extent > 0.0
     return masks
 
@@ -119,9 +119,9 @@ def _cast(film: Field, sheet: _Sheet, shadows: Bool[np.ndarray, "film shadow"]) 
 
 
 def _spot(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A place inside a lung: (x, y) of shape [film, 1, 1]."""
-    side = np.where(u[:, 0] < 0.5, -1.0, 1.0)
-    return side * (0.22 + 0.09 * (u[:, 1] - 0.5)), -0.20 + 0.32 * u[:, 2]
+    """A place inside a lung and clear of the heart: (x, y) of shape [film, 1, 1]."""
+    is_left = u[:, 0] < 0.5
+    return np.where(is_left, 1.0, -1.0) * (0.23 + 0.08 * (u[:, 1] - 0.5)), -0.20 + np.where(is_left, 0.24, 0.32) * u[:, 2]
 
 
 def _patch(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
@@ -141,7 +141,7 @@ def _patch(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
 def _nodule(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
     """A round, sharp mass with a slightly bumpy edge."""
     cx, cy = _spot(u)
-    radius = 0.050 + 0.020 * u[:, 3]
+    radius = 0.058 + 0.018 * u[:, 3]
     angle = np.arctan2(y - cy, x - cx)
     distance = np.sqrt((x - cx) ** 2 + (y - cy) ** 2) / (
         1.0 + 0.04 * np.sin(3 * angle + 6 * u[:, 4]) + 0.03 * np.sin(7 * angle)
@@ -149,15 +149,14 @@ def _nodule(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
     return 1.25 * soft_step(radius - distance, 0.012), radius + 0.025 - distance
 
 
-def _effusion(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
-    """Fluid that fills the angle above the diaphragm and climbs along the wall."""
-    side = np.where(u[:, 0] < 0.5, -1.0, 1.0)
-    along = x * side
-    climb = np.clip((along - 0.10) / 0.26, 0.0, 1.2)
-    surface = 0.165 - 0.03 * u[:, 1] - (0.08 + 0.08 * u[:, 2]) * climb**2
-    inner, outer = along - 0.10, 0.365 - along
-    density = soft_step(y - surface, 0.025) * soft_step(0.29 - y, 0.06) * soft_step(inner, 0.05) * soft_step(outer, 0.03)
-    return 1.7 * density, np.minimum(np.minimum(y - surface + 0.02, 0.30 - y), np.minimum(inner, outer))
+def _mesh(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
+    """Reticular shadow: fine crossing lines with dark lung between them."""
+    cx, cy = _spot(u)
+    radius = 0.090 + 0.015 * u[:, 3]
+    distance = np.sqrt((x - cx) ** 2 + (y - cy) ** 2)
+    period = 0.062 + 0.008 * u[:, 4]
+    lines = np.maximum(*(np.cos((x + way * y + 0.3 * u[:, 5]) * (2 * np.pi / (1.41 * period))) for way in (1.0, -1.0)))
+    return 1.25 * (soft_step(lines - 0.55, 0.5) - 0.08) * soft_step(radius - distance, 0.02), radius + 0.02 - distance
 
 
 def _band(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
@@ -168,7 +167,7 @@ def _band(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
     return 1.35 * lines * soft_step(0.09 - np.abs(along), 0.015), np.minimum(0.105 - np.abs(along), 0.105 - np.abs(across))
 
 
-_PAINTERS = {"patch": _patch, "effusion": _effusion, "band": _band, "nodule": _nodule}
+_PAINTERS = {"patch": _patch, "mesh": _mesh, "band": _band, "nodule": _nodule}
 
 
 def _electrodes(sheet: _Sheet) -> Field:

@@ -24,7 +24,7 @@ SITE_SHARES: tuple[float, ...] = (0.5, 0.3, 0.2)
 MODALITIES: tuple[str, ...] = ("film", "note", "labs", "signs")
 """What may be absent as a whole. Demographics and site are always known."""
 
-SHADOWS: tuple[str, ...] = ("patch", "effusion", "band", "nodule")
+SHADOWS: tuple[str, ...] = ("patch", "mesh", "band", "nodule")
 SYMPTOMS: tuple[str, ...] = ("productive_cough", "orthopnoea", "pleuritic_pain", "weight_loss")
 MARKERS: tuple[str, ...] = ("crp", "nt_probnp", "d_dimer", "ldh")
 ONSET, STEROIDS = "onset", "steroids"
@@ -40,8 +40,8 @@ AGE_BANDS: tuple[float, ...] = (45.0, 70.0)
 _SHADOW = (0.78, 0.15)
 _SYMPTOM = (0.50, 0.28)
 _MARKER = (0.75, 0.18)
-SWITCH_RATE = 0.4
-_DENIED = 0.5
+SWITCH_RATE = 0.35
+_DENIED = 0.35
 """Share of symptoms that are not there of which a note says so; the others it passes over."""
 
 
