@@ -42,13 +42,22 @@ def test_it_is_an_estimator_as_scikit_learn_means_it(cases: list[Case]) -> None:
         made.predict_proba(cases)
 
 
-def test_it_works_inside_cross_val_score_with_groups(cases: list[Case]) -> None:
-    groups = [case.group for case in cases]
+def test_it_learns_inside_cross_val_score_with_groups(tmp_path: Path) -> None:
+    cases = sick_cases(tmp_path, n=160)  # of 40 cases a fold holds 20, whose AUROC alone scatters by 0.2
     scores = cross_val_score(
-        estimator(recipe=tiny_recipe(epochs=20)), cases, labels(cases), groups=groups, cv=GroupKFold(2), scoring="roc_auc"
+        estimator(recipe=tiny_recipe(epochs=20)),
+        cases,
+        labels(cases),
+        groups=[case.group for case in cases],
+        cv=GroupKFold(2),
+        scoring="roc_auc",
     )
     assert scores.shape == (2,)
-    assert scores.min() > 0.6
+    assert scores.min() > 0.8
+
+
+def test_it_answers_inside_cross_val_predict_with_groups(cases: list[Case]) -> None:
+    groups = [case.group for case in cases]
     answered = cross_val_predict(estimator(), cases, labels(cases), groups=groups, cv=GroupKFold(2), method="predict_proba")
     assert answered.shape == (len(cases), 2)
     assert np.allclose(answered.sum(axis=1), 1.0)

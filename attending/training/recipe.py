@@ -54,9 +54,9 @@ def tabular_recipe(*, visible: frozenset[str] = frozenset(), members: int = 5) -
 
 FEW = 500
 """Cases under which batches are smaller, so that there are enough steps without hundreds of epochs."""
-STEPS = 400
+STEPS = 300
 """Steps that a multi-modal model takes at least, within `EPOCHS`."""
-EPOCHS = (40, 130)
+EPOCHS = (30, 100)
 
 
 def multimodal_recipe(n_cases: int, *, visible: frozenset[str] = frozenset(), members: int = 2) -> Recipe:
