@@ -344,7 +344,7 @@ def _carried(roll: _Roll, asked: Sequence[str], seed: int) -> tuple[str, int]:
 
 
 def _one_split(roll: _Roll, kind: str, seed: int, asked: Sequence[str], *, is_named: bool) -> Protocol:
-    remedy = "use cross-validation (kind='cv'), which needs one per fold"
+    remedy = "use cross-validation (--protocol cv), which needs one per fold"
     findings, notes = _estimable(roll, asked, len(FRACTIONS), is_named=is_named, remedy=remedy)
     part = _split_parts(roll, findings, seed)
     names: tuple[Part, ...] = get_args(Part)
@@ -372,9 +372,9 @@ def _leave_sites_out(roll: _Roll, seed: int) -> Protocol:
     nowhere = sum(member.site is None for member in roll.members)
     sites = sorted({member.site for member in roll.members if member.site is not None})
     if nowhere:
-        raise CohortError(f"{nowhere} cases have no site, so leaving a site out is undefined; state it, or use kind='cv'")
+        raise CohortError(f"{nowhere} cases have no site, so leaving a site out is undefined; state it, or use --protocol cv")
     if len(sites) < 2:
-        raise CohortError(f"leaving one site out needs at least 2 sites, found {len(sites)}; use kind='cv'")
+        raise CohortError(f"leaving one site out needs at least 2 sites, found {len(sites)}; use --protocol cv")
     folds = []
     apart = 0
     for k, site in enumerate(sites):
@@ -384,7 +384,7 @@ def _leave_sites_out(roll: _Roll, seed: int) -> Protocol:
         test = tuple(member.id for member in roll.members if member.site == site)
         apart += len(roll.members) - len(train) - len(test)
         if not train:
-            raise CohortError(f"every group has a case at site {site!r}, so nothing is left to train on; use kind='cv'")
+            raise CohortError(f"every group has a case at site {site!r}, so nothing is left to train on; use --protocol cv")
         folds.append(Fold(repeat=0, fold=k, train=train, test=test))
     notes = (f"{apart} times a case sat a round out because its group was seen at the left-out site",) if apart else ()
     return Protocol(

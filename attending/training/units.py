@@ -17,6 +17,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +29,10 @@ from attending.artefacts import ArtefactError, write_bytes
 from attending.case import Case, CaseId
 
 Arrays = Mapping[str, np.ndarray]
+
+
+class WorkerError(ValueError):
+    """A process that was fitting ended; what it had finished is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +187,12 @@ def _side_by_side(
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise WorkerError(
+                "a worker process ended before its fit was done: it was killed, memory ran out, or the script that holds "
+                'the study lacks `if __name__ == "__main__":` (then add it, or use threads=1); the same study, started again, '
+                "goes on from here"
+            ) from error
         finally:
             for future in futures:
                 future.cancel()

@@ -20,6 +20,13 @@ class Nap(Unit):
         return {}
 
 
+class Collapse(Unit):
+    """A unit whose process ends in the middle of it, as one that the system kills for memory does."""
+
+    def work(self, workplace: Workplace) -> Arrays:
+        os._exit(1)
+
+
 def nap(folder: Path) -> None:
     """Two units at work in two processes."""
     units: Sequence[Unit] = [Nap(name="one", seed=0), Nap(name="two", seed=0)]

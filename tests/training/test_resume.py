@@ -20,9 +20,9 @@ from attending.study import Plan, Study, hold_study
 from attending.training import checkpoint
 from attending.training.learner import DiagnoserLearner, Diary
 from attending.training.network import EpochRecord
-from attending.training.units import JOURNAL, Workplace, run_units
+from attending.training.units import JOURNAL, WorkerError, Workplace, run_units
 from tests.tables import rows, sick_cases, taken_in, tiny_recipe, write_rows
-from tests.training.napping import Nap
+from tests.training.napping import Collapse, Nap
 
 TASK = Task(findings=("sick",))
 ROOT = Path(__file__).parents[2]
@@ -228,3 +228,9 @@ def test_damaged_work_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / unit.file_name).write_bytes(b"half")
     with pytest.raises(ArtefactError, match="the result of a fit is damaged; remove it"):
         list(run_units([unit], workplace=Workplace(cases={}, folder=tmp_path), threads=1))
+
+
+def test_a_worker_that_ends_is_one_sentence_with_what_to_do() -> None:
+    units = [Collapse(name="one", seed=0), Collapse(name="two", seed=0)]
+    with pytest.raises(WorkerError, match="goes on from here"):
+        list(run_units(units, workplace=Workplace(cases={}), threads=2))
