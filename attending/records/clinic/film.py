@@ -93,8 +93,8 @@ class _Sheet:
         place = self.uniform("film place", 4)
         grid = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
         self.page_y, self.page_x = grid[None, :, None], grid[None, None, :]
-        turn, scale = (place[:, 0] - 0.5) * 0.14, 1.0 + (place[:, 1] - 0.5) * 0.16
-        x, y = self.page_x - (place[:, 2] - 0.5) * 0.10, self.page_y - (place[:, 3] - 0.5) * 0.10
+        turn, scale = (place[:, 0] - 0.5) * 0.10, 1.0 + (place[:, 1] - 0.5) * 0.12
+        x, y = self.page_x - (place[:, 2] - 0.5) * 0.08, self.page_y - (place[:, 3] - 0.5) * 0.08
         self.x, self.y = (x + turn * y) / scale, (y - turn * x) / scale
 
     def uniform(self, name: str, draws: int) -> Float[np.ndarray, "film draw 1 1"]:
@@ -109,8 +109,8 @@ def _cast(film: Field, sheet: _Sheet, shadows: Bool[np.ndarray, "film shadow"]) 
         if len(chosen):
             u = sheet.uniform(f"shadow {name}", 8)[chosen]
             density, extent = _PAINTERS[name](sheet.x[chosen], sheet.y[chosen], u)
-            covered = np.minimum(density * (0.62 + 0.25 * u[:, 7]), 0.85)
-            film[chosen] += covered * np.clip(0.68 - film[chosen], 0.0, None)
+            covered = np.minimum(density * (0.75 + 0.25 * u[:, 7]), 0.95)
+            film[chosen] += covered * np.clip(0.74 - film[chosen], 0.0, None)
             masks[chosen, place] = extent > 0.0
     return masks
 
@@ -141,7 +141,7 @@ def _patch(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
 def _nodule(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
     """A round, sharp mass with a slightly bumpy edge."""
     cx, cy = _spot(u)
-    radius = 0.058 + 0.018 * u[:, 3]
+    radius = 0.062 + 0.018 * u[:, 3]
     angle = np.arctan2(y - cy, x - cx)
     distance = np.sqrt((x - cx) ** 2 + (y - cy) ** 2) / (
         1.0 + 0.04 * np.sin(3 * angle + 6 * u[:, 4]) + 0.03 * np.sin(7 * angle)
@@ -178,7 +178,7 @@ def _electrodes(sheet: _Sheet) -> Field:
         x, y = sheet.x - 0.7 * (u[:, 3 * k + 1] - 0.5), sheet.y - 0.6 * (u[:, 3 * k + 2] - 0.5)
         ring = np.exp(-(((np.sqrt(x**2 + y**2) - 0.028) / 0.009) ** 2))
         wire = np.exp(-(((y - 3.0 * x**2) / 0.006) ** 2)) * soft_step(x * (1 - 2 * k) - 0.03, 0.01) * 0.4
-        total = total + (u[:, 3 * k] < 0.4) * 0.25 * (ring + wire)
+        total = total + (u[:, 3 * k] < 0.3) * 0.22 * (ring + wire)
     return total
 
 

@@ -43,7 +43,7 @@ def write_note(
         body.append(_Sentence(text, ((STEROIDS, 0, len(text)),)))
     n_fillers = 1 + int(dice.chance(0.5)) + int(dice.chance(0.3))
     body += [_Sentence(filler) for filler in dice.shuffled(frames.fillers)[:n_fillers]]
-    if dice.chance(0.3):
+    if dice.chance(0.2):
         body.append(_elsewhere(frames, dice))
     sentences += [*dice.shuffled(body), *map(_Sentence, closing)]
     text, spans = "", {}
@@ -64,7 +64,7 @@ def _symptom_sentences(findings: Mapping[str, bool], frames: Frames, dice: Dice)
     for affirmed in (True, False):
         waiting = [name for name, is_there in told if is_there is affirmed]
         while waiting:
-            size = 2 if len(waiting) > 1 and dice.chance(0.35) else 1
+            size = 2 if len(waiting) > 1 and dice.chance(0.3) else 1
             sentences.append(_listed(waiting[:size], affirmed=affirmed, frames=frames, dice=dice))
             waiting = waiting[size:]
     return sentences
@@ -78,7 +78,7 @@ def _listed(names: list[str], *, affirmed: bool, frames: Frames, dice: Dice) -> 
     for place, name in enumerate(names):
         text += joint if place else ""
         start = 0 if place == 0 else len(text) - len(joint) + 1
-        text += (f"{dice.pick(QUALIFIERS)} " if dice.chance(0.5) else "") + dice.pick(SYMPTOM_NAMES.get(name, (name,)))
+        text += (f"{dice.pick(QUALIFIERS)} " if dice.chance(0.4) else "") + dice.pick(SYMPTOM_NAMES.get(name, (name,)))
         if name in SYMPTOM_NAMES:
             told.append((name, start, len(text)))
     return _Sentence(text + after, tuple(told))

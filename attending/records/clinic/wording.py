@@ -54,8 +54,8 @@ TELEGRAPHIC_SHARE: tuple[float, float, float] = (0.0, 0.9, 0.4)
 
 FRAMES: dict[Style, Frames] = {
     "development": Frames(
-        affirmed=("Reports {0}.", "Complains of {0}.", "Has {0}.", "C/o {0}."),
-        denied=("Denies {0}.", "No {0}.", "Without {0}.", "Nil {0}."),
+        affirmed=("Reports {0}.", "Has {0}.", "C/o {0}."),
+        denied=("Denies {0}.", "No {0}.", "Nil {0}."),
         elsewhere=("{1} had {0}.", "{1} reported {0}."),
         on_steroids=("Takes prednisolone daily.", "On prednisolone 10 mg.", "Meds: prednisolone, omeprazole."),
         off_steroids=("Takes omeprazole daily.", "On amlodipine 10 mg.", "Meds: metformin, omeprazole."),
@@ -71,8 +71,8 @@ FRAMES: dict[Style, Frames] = {
         ),
     ),
     "fresh": Frames(
-        affirmed=("Today reports {0}.", "On direct questioning has {0}.", "Now complains of {0}."),
-        denied=("Today denies {0}.", "At present no {0}.", "On direct questioning denies {0}.", "So far without {0}."),
+        affirmed=("Today reports {0}.", "On direct questioning has {0}.", "Now c/o {0}."),
+        denied=("Today denies {0}.", "At present no {0}.", "On direct questioning denies {0}.", "So far nil {0}."),
         elsewhere=("Years ago the {1} had {0}.", "At home the {1} reported {0}."),
         on_steroids=("Current tablets include prednisolone.", "Still takes prednisolone each morning."),
         off_steroids=("Current tablets include amlodipine.", "Still takes metformin each morning."),

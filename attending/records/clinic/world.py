@@ -37,9 +37,9 @@ _BY_SITE = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, -0.8, 0.8, -0.6], [-0.8, 0.8, -
 AGE_BANDS: tuple[float, ...] = (45.0, 70.0)
 
 # (sensitivity, rate without any cause) of a finding that its disease brings about; chosen by benchmarks/clinic.py.
-_SHADOW = (0.78, 0.15)
-_SYMPTOM = (0.50, 0.28)
-_MARKER = (0.75, 0.18)
+_SHADOW = (0.76, 0.15)
+_SYMPTOM = (0.60, 0.20)
+_MARKER = (0.70, 0.18)
 SWITCH_RATE = 0.35
 _DENIED = 0.35
 """Share of symptoms that are not there of which a note says so; the others it passes over."""

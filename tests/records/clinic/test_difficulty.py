@@ -101,7 +101,7 @@ def test_pixels_alone_do_not_read_films(clinics, strength):
         return np.stack([np.asarray(film).ravel() for film in films])
 
     def model():
-        return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=100, tol=1e-3))
+        return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000, tol=1e-3))
 
     assert _shares(clinics, "film", pixels, model).max() <= MOST_OF_LIFT
 
