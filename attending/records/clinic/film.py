@@ -135,7 +135,7 @@ def _patch(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
         for k in (1.0, 1.7, 2.6)
     )
     distance = ((x - cx) ** 2 + ((y - cy) / (0.8 + 0.4 * u[:, 6])) ** 2) / radius**2
-    return np.exp(-(distance**1.5)) * (1.0 + clots), 1.75 - distance
+    return np.exp(-(distance**2)) * (1.0 + clots), 1.6 - distance
 
 
 def _nodule(x: Field, y: Field, u: np.ndarray) -> tuple[Field, Field]:
