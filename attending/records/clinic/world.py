@@ -41,7 +41,7 @@ _SHADOW = (0.76, 0.15)
 _SYMPTOM = (0.60, 0.20)
 _MARKER = (0.70, 0.18)
 SWITCH_RATE = 0.35
-_DENIED = 0.35
+_DENIED = 0.6
 """Share of symptoms that are not there of which a note says so; the others it passes over."""
 
 
