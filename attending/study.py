@@ -288,6 +288,8 @@ def report_of(study: Study, *, plan: Plan, out: Path) -> Report:
         openings=_opened(study, out),
         provenance=_provenance(study.intake, plan)
         | {"seconds": round(study.seconds), "model": study.model.id, "model_manifest_sha256": sha256(out / MODEL / MANIFEST)},
+        warning=schema.warning,
+        cautions=schema.cautions,
         notes=(unknown,) if unknown else (),
         model={
             "networks": len(study.model.networks),

@@ -36,6 +36,7 @@ PREDICTIONS = (
     *("pattern", "site", "model"),
 )
 N = 60
+WARNING, CAUTION = "shows how rows were invented", "the label was drawn first, the values after it"
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def said(project: Path) -> Said:
-    asked = ("--target", "sick", "--positive", "yes", "--ignore", "kind,a,b", "--out", project / "run")
-    return call("run", project / "table.csv", *asked, "--protocol", "split", "--seeds", "1", "--threads", "1", "--seed", "4")
+    asked = ("--target", "sick", "--positive", "yes", "--ignore", "kind,a,b")
+    declared = project / "table.schema.toml"
+    assert call("schema", project / "table.csv", *asked).code == 0
+    empty = declared.read_text(encoding="utf-8")
+    text = empty.replace('warning = ""', f'warning = "{WARNING}"').replace("cautions = []", f'cautions = ["{CAUTION}"]')
+    declared.write_text(text, encoding="utf-8")
+    fast = ("--protocol", "split", "--seeds", "1", "--threads", "1", "--seed", "4")
+    return call("run", project / "table.csv", "--schema", declared, "--out", project / "run", *fast)
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +87,22 @@ def test_a_run_writes_its_folder_and_nothing_else(run: Path) -> None:
         *("config.json", "manifest.json", "member-0.safetensors", "schema.toml", "settling.json", "tokenizers.json")
     ]
     beside = {path.name for path in run.parent.iterdir()}
-    assert beside == {"table.csv", "further.csv", "run", "privacy.key", "openings.jsonl"}
+    assert beside == {"table.csv", "table.schema.toml", "further.csv", "run", "privacy.key", "openings.jsonl"}
 
 
 def test_a_run_ends_with_a_short_table_and_the_path_of_the_report(said: Said, run: Path) -> None:
     assert "AUROC" in said.out
     assert said.out.strip().splitlines()[-1] == f"report: {run / 'report.html'}"
     assert f"{N} rows: {N} used in {N} cases, none refused" in said.err
+
+
+def test_what_the_schema_declares_of_the_study_heads_the_report(said: Said, run: Path) -> None:
+    record = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert (record["warning"], record["cautions"]) == (WARNING, [CAUTION])
+    head = (run / "report.html").read_text(encoding="utf-8").split("rows read")[0]
+    assert WARNING in head
+    assert CAUTION in head
+    assert f"the schema declares: {WARNING}" in said.out
 
 
 def test_the_rows_of_the_report_are_as_promised(run: Path) -> None:

@@ -83,6 +83,9 @@ def print_study(study: Study, *, folder: Path) -> None:
                 f"({result.low:+.3f} to {result.high:+.3f}): a difference is {verdict(result)}",
                 highlight=False,
             )
+    warning = study.intake.schema.warning
+    if warning:
+        out.print(f"the schema declares: {warning}", highlight=False, markup=False)
     out.print(f"report: {folder / REPORT_HTML}", highlight=False, soft_wrap=True)
 
 

@@ -224,6 +224,8 @@ class Schema:
 
     `waivers` map a trap or check to the reason why it does not apply. `target_prevalence` maps findings to the prevalence
     where the model is to be used. `patient_rows` is `EACH_ROW` where a person declared that no patient has two rows.
+    `warning` heads the report, such as "shows confounding, not performance"; `cautions` are sentences for its first screen,
+    such as "label partly composed of inputs; differential verification".
     """
 
     columns: tuple[Column, ...]
@@ -232,6 +234,8 @@ class Schema:
     prediction_time: str = UNSTATED
     reference_standard: str = UNSTATED
     sampling: Sampling = Sampling.UNSTATED
+    warning: str = ""
+    cautions: tuple[str, ...] = ()
     target_prevalence: Mapping[str, float] = field(default_factory=dict)
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
     primary: Primary | None = None
@@ -243,6 +247,8 @@ class Schema:
     def __post_init__(self) -> None:
         for name in ("target_prevalence", "thresholds", "waivers"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        if any(not caution.strip() for caution in self.cautions):
+            raise SchemaError("schema: cautions holds an empty text; say in a sentence what readers must know, or take it out")
         names = [column.name for column in self.columns]
         doubled = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
         if doubled:

@@ -39,6 +39,8 @@ _HEAD = """\
 # Roles: {roles}.
 # "{unstated}" and "{unrecorded}" say that nobody declared it; --strict refuses them.
 # A time is a column, or "{at_question}" where you know that the value was known when the question is asked.
+# warning heads the report (warning = "shows confounding, not performance"); cautions are sentences for its first screen
+# (cautions = ["label partly composed of inputs; differential verification"]). Both may stay empty.
 """
 
 
@@ -189,7 +191,7 @@ _ENUMS: dict[str, type[Enum]] = {
     "role": Role, "kind": TargetKind, "sampling": Sampling, "below": Rule, "above": Rule, "infinite": Rule,
 }  # fmt: skip
 _NUMBERS = ("detection_low", "detection_high", "look_back_hours")
-_LISTS = ("levels", "classes", "unknown")
+_LISTS = ("levels", "classes", "unknown", "cautions")
 _MAPPINGS = ("target_prevalence", "waivers", "thresholds", "units")
 _BUILT = ("rules", "columns", "targets", "companions", "primary")
 _FLAGS = ("is_missingness_visible",)

@@ -67,7 +67,8 @@ def gather(
     """The report of a study. `cases` are those that took part; `records` say which rows did not, and why.
 
     `openings` counts how often outer results were opened, this time included. `thresholds` are the declared ends of the
-    decision curve. `outcomes` hold the primary model and whatever the curves should be held against.
+    decision curve. `outcomes` hold the primary model and whatever the curves should be held against. `warning` and `cautions`
+    stand on the first screen.
     """
     schema = records.schema
     return Report(

@@ -21,6 +21,7 @@ def record_of(report: Report) -> dict[str, Any]:
         "disclaimer": DISCLAIMER,
         "title": report.title,
         "warning": report.warning,
+        "cautions": list(report.cautions),
         "question": asdict(report.question),
         "flow": {**asdict(report.flow), "rows_refused": report.flow.rows_refused},
         "audit": {**asdict(report.audit), "verdict": report.audit.verdict or "not run"},

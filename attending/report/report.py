@@ -157,8 +157,9 @@ class Privacy:
 class Report:
     """Everything a report shows. `warning` is a headline such as "shows confounding, not performance".
 
-    `cautions` are what a person declared may not be concluded; those that follow from the figures are added. `labels` map a
-    model's name to what readers are told; known names need none. `kinds` are the kinds of evidence that patterns speak of.
+    `cautions` are sentences that a person declared for the first screen; what may not be concluded follows from the figures
+    and stands beside them. `labels` map a model's name to what readers are told; known names need none. `kinds` are the
+    kinds of evidence that patterns speak of.
     """
 
     title: str

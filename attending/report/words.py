@@ -204,8 +204,8 @@ def openings_sentence(report: Report) -> str:
 
 
 def not_to_be_concluded(report: Report, ledger: Ledger) -> tuple[str, ...]:
-    """What may not be concluded: what a person declared, then what follows from the figures and the protocol."""
-    told = list(report.cautions)
+    """What may not be concluded: what follows from the figures and the protocol."""
+    told: list[str] = []
     primary, finding = report.primary, report.finding
     if report.conduct.kind == "quick":
         told.append("Anything: this is one exploratory split.")

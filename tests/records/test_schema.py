@@ -46,6 +46,8 @@ def schemas(draw: st.DrawFn) -> Schema:
         target_prevalence=draw(st.sampled_from([{}, {names[1]: 0.1}])),
         thresholds=draw(st.sampled_from([{}, {names[1]: Threshold(rule="sensitivity", value=0.95)}])),
         primary=draw(st.sampled_from([None, Primary(finding=names[1])])),
+        warning=draw(st.just("") | WORDS),
+        cautions=draw(st.lists(WORDS, max_size=3).map(tuple)),
         waivers=draw(st.dictionaries(WORDS, WORDS, max_size=2)),
         look_back_hours=draw(st.none() | st.floats(0.5, 1e4)),
         companions=draw(
@@ -65,6 +67,14 @@ def test_a_schema_file_is_written_and_loaded(tmp_path: Path) -> None:
     assert load_schema(tmp_path / "s.toml") == schema
     with pytest.raises(SchemaError, match="cannot be read"):
         load_schema(tmp_path / "none.toml")
+
+
+def test_a_person_sees_what_can_be_declared_of_the_study() -> None:
+    lines = to_toml(Schema(columns=(Column(name="p", role=Role.PATIENT),))).splitlines()
+    assert {'warning = ""', "cautions = []"} <= set(lines)
+    explained = " ".join(line for line in lines if line.startswith("#"))
+    assert "warning heads the report" in explained
+    assert "cautions are sentences" in explained
 
 
 HEAD = 'format = 1\n[columns.p]\nrole = "patient"\n'
@@ -89,6 +99,9 @@ HEAD = 'format = 1\n[columns.p]\nrole = "patient"\n'
         ("format = 1\n[columns.c]\nrole = 'ignored'", "no column has the role patient"),
         (HEAD + '[columns.q]\nrole = "patient"', 'role "patient" is held by p, q'),
         (HEAD + '[targets.t]\nkind = "classes"\nclasses = ["a", "b"]', 'target "t" needs a column with the role target'),
+        (f"cautions = 'x'\n{HEAD}", "cautions = 'x', expected a list of texts"),
+        (f"cautions = ['x', ' ']\n{HEAD}", "cautions holds an empty text"),
+        (f"warning = 3\n{HEAD}", "warning = 3, expected text in quotes"),
         (HEAD + '[waivers]\nT1 = ""', "the waiver of T1 has no reason"),
         (HEAD + "[thresholds]\nt = 3", "expected one rule such as"),
         (HEAD + "[thresholds]\nt = { sensitivty = 0.9 }", 'Did you mean "sensitivity"'),

@@ -59,12 +59,15 @@ def test_a_table_becomes_a_report(tmp_path: Path):
         results=judge(outcomes, terms=terms),
         outcomes=outcomes,
         primary=Primary(comparator="best-baseline"),
+        warning="shows the season",
+        cautions=("asked in winter",),
         openings=1,
         provenance={"seed": 0},
     )
     page_path, record_path = write_report(tmp_path / "out", report)
     record = json.loads(record_path.read_text(encoding="utf-8"))
     assert record["question"]["target"] == 'diagnosis = "flu"'
+    assert (record["warning"], record["cautions"]) == ("shows the season", ["asked in winter"])
     flow = record["flow"]
     assert flow["rows"] == 120
     assert flow["rows"] == flow["cases"] + flow["rows_refused"] + sum(

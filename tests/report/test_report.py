@@ -232,12 +232,25 @@ def test_a_difference_is_shown_only_where_its_interval_excludes_zero(value, low,
 
 
 def test_what_may_not_be_concluded_follows_from_the_evidence():
-    seen = text(page(replace(report(), cautions=("That it snows.",))))
+    seen = text(page(report()))
     section = seen.split("May not be concluded")[1][:1600]
-    for words in ("That it snows.", "the sampling is convenience", "no audit was run", "another site"):
+    for words in ("the sampling is convenience", "no audit was run", "another site"):
         assert words in section
     quick = replace(report(), conduct=replace(report().conduct, kind="quick"))
     assert "one exploratory split" in text(page(quick))
+
+
+def test_what_the_schema_declares_heads_the_page_before_any_figure():
+    one = replace(report(), warning="shows <confounding>", cautions=("label made of inputs", "differential verification"))
+    head = text(page(one)).split("rows read")[0]
+    assert "AUROC" not in head
+    places = [head.index(words) for words in ("shows <confounding>", "label made of inputs", "differential verification")]
+    assert places == sorted(places)
+    assert "shows <confounding>" not in page(one)
+    record = record_of(shared(one))
+    assert record["warning"] == "shows <confounding>"
+    assert record["cautions"] == ["label made of inputs", "differential verification"]
+    assert 'class="declared"' not in page(report())
 
 
 def test_scarce_evidence_is_named():
