@@ -41,7 +41,7 @@ class Decoder(Layout):
     qk_norm: bool = False
     scale_from: str | None = None
     softcap: str | None = None
-    place: str = "model.layers.{layer}.self_attn."
+    place: str = "layers.{layer}.self_attn."
 
     def config(self, settings: Settings, weights: Weights, layer: int) -> GroupedConfig:
         dim, n_heads = int(settings["hidden_size"]), int(settings["num_attention_heads"])

@@ -27,7 +27,7 @@ _LATENT_EPS = 1e-6
 class Latent(Layout):
     """DeepSeek-V2 and V3."""
 
-    place: str = "model.layers.{layer}.self_attn."
+    place: str = "layers.{layer}.self_attn."
 
     def config(self, settings: Settings, weights: Weights, layer: int) -> MechanismConfig:
         return LatentConfig(**self._shape(settings, weights))

@@ -17,7 +17,7 @@ class BigCode(Layout):
     its query, key and value. Positions are learned outside the attention; causal.
     """
 
-    place: str = "transformer.h.{layer}.attn."
+    place: str = "h.{layer}.attn."
 
     def config(self, settings: Settings, weights: Weights, layer: int) -> GroupedConfig:
         n_heads = int(settings.get("n_head", settings.get("num_attention_heads")))
