@@ -21,6 +21,8 @@ _PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 _INSTALLED = {canonicalize_name(each.name): each for each in distributions()}
 CORE = {canonicalize_name(Requirement(each).name) for each in _PROJECT["dependencies"]}
 DEV = {canonicalize_name(Requirement(each).name) for each in _PROJECT["optional-dependencies"]["dev"]}
+EXTRA = {canonicalize_name(Requirement(each).name) for each in _PROJECT["optional-dependencies"]["hub"]}
+"""Installed by choice: imported where they are used, and their absence is an error that names the extra."""
 NOT_IMPORTED = frozenset({"ruff", "mypy", "pytest-xdist"})
 """Development tools that are run, not imported."""
 PINS = {
@@ -42,7 +44,8 @@ def imported_by(*folders: str) -> set[str]:
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     modules.add(node.module.split(".")[0])
     homes = packages_distributions()
-    outside = {m for m in modules if m not in sys.stdlib_module_names and m not in ("attending", "tests", "recipes")}
+    own = {"attending", "tests", "recipes", *(name.replace("-", "_") for name in EXTRA)}
+    outside = {m for m in modules if m not in sys.stdlib_module_names and m not in own}
     assert not outside - set(homes), f"imported but not installed: {sorted(outside - set(homes))}"
     return {canonicalize_name(home) for module in outside for home in homes[module]}
 

@@ -108,7 +108,7 @@ def tokens(batch: int = 2, length: int = LENGTH, dim: int = 32, seed: int = 0) -
 
 
 def watched(made: nn.Module, layer: int, **inputs: Any) -> tuple[Tensor, Tensor, Any]:
-    """What the attention of a layer was given, what it gave (projected, before the block adds to it), and the model's answer."""
+    """What the attention of a layer was given, what it gave (projected, before the block adds to it), and the answer."""
     attention, seen = attention_of(made, layer), {}
     projection = next(module for name, module in attention.named_modules() if name in ("o_proj", "c_proj", "output.dense"))
     hooks = [
