@@ -124,7 +124,7 @@ def _place(name: str, context: _Context, only: Sequence[str]) -> Column:
         placed = rule(name, context)
         if placed is None:
             continue
-        if name not in only or placed.role in INPUTS or rule is _companion_of_value:
+        if name not in only or placed.role in INPUTS or rule in (_companion_of_value, _empty):
             return placed
         reasons = f"named as an input; by itself it would be left out: {placed.why}"
     evidence = find_kind(name, context.cells[name], n_rows=len(context.table), place=f'{context.table.name} column "{name}"')

@@ -141,6 +141,7 @@ def test_no_patient_column_is_refused_unless_declared(csv: Write) -> None:
         ({"targets": ["dx"], "ignore": ["dx"]}, '"dx" is the target and also named'),
         ({"targets": ["dx"], "ignore": ["patient_id"]}, '"patient_id" is the patient and cannot be ignored'),
         ({"targets": ["dx"], "only": ["patient_id"]}, "cannot be an input: patient"),
+        ({"targets": ["dx"], "only": ["blank"]}, "cannot be an input: ignored .empty or unknown in every row"),
         ({"targets": ["dx"], "positive": "2"}, 'no row has the positive value "2"'),
         ({"targets": ["site"]}, "the target has 1 class among 4 known rows"),
         ({"targets": ["dx"], "patient": "person"}, 'no column "person", which was named as the patient column'),
@@ -148,11 +149,11 @@ def test_no_patient_column_is_refused_unless_declared(csv: Write) -> None:
 )
 def test_requests_that_do_not_fit_are_refused(csv: Write, options: dict, expected: str) -> None:
     path = csv("""
-        patient_id,site,crp,dx
-        a,A,1,0
-        b,A,2,1
-        c,A,3,0
-        d,A,4,?
+        patient_id,site,crp,blank,dx
+        a,A,1,,0
+        b,A,2,?,1
+        c,A,3,,0
+        d,A,4,,?
     """)
     with pytest.raises(SchemaError, match=expected):
         infer_schema(read_table(path), **options)
