@@ -12,47 +12,19 @@ import json
 import os
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from attending.commands.showing import bars, threads_of
-from attending.intake import declare, read_table, take_in
-from attending.records import Schema
+from attending.intake import read_table, take_in
 from attending.study import Plan, Study, hold_study
 from attending.training.trial import BEST_BASELINE, FUSED
-
-ULTRASOUND = (
-    "appendix_on_us",
-    "free_fluids",
-    "appendix_wall_layers",
-    "target_sign",
-    "appendicolith",
-    "perfusion",
-    "surrounding_tissue_reaction",
-    "pathological_lymph_nodes",
-    "bowel_wall_thickening",
-    "conglomerate_of_bowel_loops",
-    "ileus",
-    "coprostasis",
-    "meteorism",
-    "enteritis",
-)
-MADE_OF_THE_LABEL = ("appendix_diameter_mm", "alvarado_score", "pediatric_appendicitis_score")
-
-
-def with_missingness_visible(schema: Schema) -> Schema:
-    """The schema in which every input's absence may be seen."""
-    names = {column.name for column in schema.inputs}
-    return replace(
-        schema, columns=tuple(replace(c, is_missingness_visible=True) if c.name in names else c for c in schema.columns)
-    )
+from recipes.appendicitis import schema_of, with_missingness_visible
 
 
 def judged(table: Path, out: Path, *, predictors: str, regime: str, folds: int, repeats: int) -> tuple[Study, float]:
     """One study and the seconds it took."""
-    ignore = (*MADE_OF_THE_LABEL, *(ULTRASOUND if predictors == "bedside" else ()))
     read = read_table(table)
-    schema = declare(read, schema=None, targets=("diagnosis",), positive="appendicitis", ignore=ignore, only=())
+    schema = schema_of(table, target="diagnosis", predictors=predictors)
     if regime == "visible":
         schema = with_missingness_visible(schema)
     began = time.monotonic()

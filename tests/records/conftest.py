@@ -1,12 +1,9 @@
-"""Small tables on disk, and the real ones where they are."""
+"""Small tables on disk."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-_DATA = Path(os.environ.get("ATTENDING_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 
 
 @pytest.fixture
@@ -19,13 +16,3 @@ def csv(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
-
-
-@pytest.fixture
-def real(request: pytest.FixtureRequest) -> Path:
-    """The table of the real data set that the test's `data` marker names."""
-    name = request.node.get_closest_marker("data").args[0]
-    path = _DATA / name / "patients.csv"
-    if not path.is_file():
-        pytest.skip(f"needs the {name} data set: set ATTENDING_DATA to the folder that holds it")
-    return path
