@@ -17,7 +17,8 @@ from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, Places, aligned
 from attending.attention.masks import check_mask, there
 from attending.attention.mechanism import Cache
-from attending.attention.rules import Blocks, Causal, Documents, Keep, KeyRule, Mask, Window
+from attending.attention.rules import Causal, Mask, Window
+from attending.attention.tables import Blocks, Documents, Keep, KeyRule
 
 Project = Callable[[Tensor, Places], tuple[Any, dict[str, Tensor]]]
 """(new tokens, their places) → (queries in the mechanism's own form, what to remember as [batch, head, new, dim] by name)."""

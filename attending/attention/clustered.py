@@ -31,9 +31,10 @@ from attending.attention.membership import (
     put_at_places,
 )
 from attending.attention.positions import PositionConfig, PositionEncoding
-from attending.attention.rules import Blocks, Keep, Mask
+from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias, Scoring, check_bias
 from attending.attention.shared import biases_by_head, by_head, dropped, mixed_by_head, shared_output, shared_weights
+from attending.attention.tables import Blocks, Keep
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,9 @@ from attending.attention.eager import eager_attend, eager_output
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, aligned
 from attending.attention.masks import check_mask, there
-from attending.attention.rules import Causal, Everything, KeyRule, Mask
+from attending.attention.rules import Causal, Everything, Mask
 from attending.attention.scoring import ScoreBias, Scoring, check_bias
+from attending.attention.tables import KeyRule
 
 # Measured on two cores of a Zen 5 CPU (benchmarks/attention.py): up to this many keys, or with this few queries, the plain
 # products are faster than either fused core; beyond, they wait for memory.

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from attending.attention.grid import Grid, Places, places_tensor
-from attending.attention.rules import AnyOf, KeepKeys, Mask, Seen, Window
+from attending.attention.rules import AnyOf, Mask, Seen, Window
 from attending.attention.scoring import ScoreBias, Scoring
+from attending.attention.tables import KeepKeys
 
 _ABSENT = -(1 << 40)
 """Where a global token stands that is not there: out of reach of every distance."""

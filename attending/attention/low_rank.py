@@ -21,8 +21,9 @@ from attending.attention.grid import Grid, Places, aligned
 from attending.attention.inspection import weights_by
 from attending.attention.masks import present, real_keys
 from attending.attention.mechanism import Cache, Mechanism, MechanismConfig, check_heads, prepare
-from attending.attention.rules import Everything, KeyRule, Mask, Padding
+from attending.attention.rules import Everything, Mask
 from attending.attention.scoring import ScoreBias, Scoring
+from attending.attention.tables import KeyRule, Padding
 
 Sharing = Literal["none", "heads", "values", "layers"]
 SHARINGS = ("none", "heads", "values", "layers")

@@ -8,21 +8,10 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from attending.attention.errors import AttentionError
+from attending.attention.errors import AttentionError, describe
 from attending.attention.grid import Grid
-from attending.attention.rules import (
-    Blocks,
-    Causal,
-    Documents,
-    Everything,
-    Keep,
-    KeepKeys,
-    KeyRule,
-    Mask,
-    Padding,
-    Window,
-    describe,
-)
+from attending.attention.rules import Causal, Everything, Mask, Window
+from attending.attention.tables import Blocks, Documents, Keep, KeepKeys, KeyRule, Padding
 
 _ROWS_AT_ONCE = 1024
 

@@ -19,7 +19,7 @@ from attending.attention.buffers import Memory
 from attending.attention.caching import TokenCache, memory_over_tokens
 from attending.attention.core import joined, mixed_by
 from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, slots_cost
-from attending.attention.errors import AttentionError
+from attending.attention.errors import AttentionError, describe
 from attending.attention.global_tokens import (
     Far,
     Globals,
@@ -36,8 +36,9 @@ from attending.attention.inspection import weights_by
 from attending.attention.masks import present, real_keys
 from attending.attention.mechanism import Cache, Inputs, Mechanism, MechanismConfig, check_heads, prepare
 from attending.attention.positions import PositionConfig, PositionEncoding
-from attending.attention.rules import AnyOf, Causal, KeepKeys, KeyRule, Mask, Padding, Window, describe
+from attending.attention.rules import AnyOf, Causal, Mask, Window
 from attending.attention.scoring import ScoreBias, Scoring, check_bias
+from attending.attention.tables import KeepKeys, KeyRule, Padding
 from attending.attention.windowed_cache import WindowedCache
 
 

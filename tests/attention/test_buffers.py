@@ -5,7 +5,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attending.attention import AttentionError, GroupedConfig, LatentConfig, RotaryConfig, causal, window
+from attending.attention import (
+    AttentionError,
+    GroupedConfig,
+    LatentConfig,
+    RotaryConfig,
+    blocks,
+    causal,
+    documents,
+    keep,
+    keep_keys,
+    window,
+)
 from attending.attention.buffers import Buffer, Memory, Ring
 from attending.attention.costs import capacity_for
 from attending.attention.grid import places_tensor
@@ -136,3 +147,36 @@ def test_samples_that_are_not_there_cannot_be_selected() -> None:
         cache.reorder(torch.tensor([0]))
     with pytest.raises(AttentionError, match="crop: found lengths"):
         cache.crop(torch.tensor([1, 2, 3]))
+
+
+_IDS = torch.tensor([[0] * 5 + [1] * 6, [0, 1] * 5 + [0], [0] * 11])
+_PAIRS = torch.rand(3, 11, 11, generator=torch.Generator().manual_seed(8)) > 0.4
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [documents(_IDS), keep(_PAIRS), blocks(torch.tensor([[True, False], [True, True]]), size=6)],
+    ids=["documents", "keep", "blocks"],
+)
+@pytest.mark.parametrize("chunks", [[2, 1, 1, 7], [1] * 11, [11]])
+def test_slots_that_hold_nothing_ask_no_table(rule, chunks: list[int]) -> None:
+    """A shorter sample leaves slots of a ring empty; rules that look places up meet them, and nothing comes of it."""
+    real = torch.arange(11) < torch.tensor([[11], [4], [0]])
+    x = tokens(3, 11, 24)
+    layer = GroupedConfig(dim=24, n_heads=4).build().double()
+    mask = causal() & window(3, 0) & rule
+    cache = layer.new_cache(3, mask=mask)
+    parts = zip(x.split(chunks, 1), real.split(chunks, 1), strict=True)
+    output = torch.cat([cache.extend(part, real=there) for part, there in parts], dim=1)
+    wanted = layer(x, mask=mask & keep_keys(real))
+    assert torch.allclose(output, torch.where(real[..., None], wanted, 0.0), rtol=0.0, atol=1e-12)
+
+
+def test_a_table_that_ends_before_its_tokens_is_refused_in_ragged_caches_too() -> None:
+    layer = GroupedConfig(dim=24, n_heads=4).build().double()
+    cache = layer.new_cache(3, mask=causal() & window(3, 0) & documents(_IDS))
+    cache.extend(tokens(3, 4, 24), real=torch.arange(4) < torch.tensor([[4], [2], [1]]))
+    with pytest.raises(
+        AttentionError, match="documents: the mask covers 11 queries, and was asked about places 0 to 11; make it"
+    ):
+        cache.extend(tokens(3, 8, 24))
