@@ -210,7 +210,7 @@ def evaluate(
 def judge(
     predictions: Annotated[Path, typer.Argument(help="Predictions file, CSV.", metavar="PREDICTIONS")],
     against: Annotated[Path | None, typer.Option(help="A second predictions file over the same cases.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write report.json into.", metavar="DIR")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write report.html and report.json into.", metavar="DIR")] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Judge anyone's predictions: columns id, finding, truth, p_calibrated, and more where there are.

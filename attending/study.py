@@ -35,7 +35,7 @@ from attending.model.catalog import to_plain
 from attending.model.diagnoser import Tokenizers
 from attending.model.trained import MODEL, TrainedModel, network_from
 from attending.records import Schema, to_toml
-from attending.report import Primary, Report, chosen_words, gather, write_report
+from attending.report import Primary, Report, chosen_words, conduct_of, gather, write_report
 from attending.training.bridge import members_of
 from attending.training.encoders import with_cache, with_frozen_images, with_frozen_text, with_tuned_text
 from attending.training.learner import BaselineLearner, DiagnoserLearner, Learner
@@ -276,7 +276,7 @@ def report_of(study: Study, *, plan: Plan, out: Path) -> Report:
         manifest=study.intake.deidentified.manifest,
         cases=[case for case in study.intake.cases if case.truth],
         task=study.intake.task,
-        protocol=study.protocol,
+        conduct=conduct_of(study.protocol, count_opening(study.intake, out)),
         results=study.results,
         outcomes=study.trial.outcomes,
         primary=Primary(
@@ -285,7 +285,6 @@ def report_of(study: Study, *, plan: Plan, out: Path) -> Report:
             metric="auroc" if declared is None else declared.metric,
             chosen=chosen_words(chosen, {}) if chosen and comparator == BEST_BASELINE else "",
         ),
-        openings=_opened(study, out),
         provenance=_provenance(study.intake, plan)
         | {"seconds": round(study.seconds), "model": study.model.id, "model_manifest_sha256": sha256(out / MODEL / MANIFEST)},
         warning=schema.warning,
@@ -301,13 +300,13 @@ def report_of(study: Study, *, plan: Plan, out: Path) -> Report:
     )
 
 
-def _opened(study: Study, out: Path) -> int:
-    """Append this opening of the outer results to the project's list; how often these data were opened for these targets."""
+def count_opening(intake: Intake, out: Path) -> int:
+    """Append this opening of results to the project's list, beside `out`; how often these data were opened for the targets."""
     path = out.resolve().parent / OPENINGS
     entry = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data_sha256": study.intake.table.sha256,
-        "targets": [target.column for target in study.intake.schema.targets],
+        "data_sha256": intake.table.sha256,
+        "targets": [target.column for target in intake.schema.targets],
         "study": out.name,
     }
     with path.open("a", encoding="utf-8") as openings:

@@ -168,10 +168,54 @@ def test_evaluate_needs_no_ignore_because_the_model_carries_the_schema(project: 
     assert all(tuple(row) == ROW and row["split"] == "evaluation" for row in found)
     (auroc,) = (row for row in found if row["metric"] == "auroc" and row["finding"] == "sick" and not row["slice"])
     assert (auroc["n"], auroc["events"]) == (30, 15)
+    assert evaluated.out.strip().splitlines()[-1] == f"report: {tmp_path / 'external' / 'report.html'}"
     by_id = {row["id"]: row for row in table(tmp_path / "external" / "predictions.csv")}
     assert len(by_id) == 30
     again = call("evaluate", run, project / "further.csv", "--out", tmp_path / "external")
     assert (again.code, "holds a finished report" in again.sentence) == (2, True)
+
+
+def test_the_report_of_an_evaluation_says_what_was_done_and_what_is_not_known(project: Path, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "external"
+    assert call("evaluate", run, project / "further.csv", "--out", out).code == 0
+    record, page = json.loads((out / "report.json").read_text()), (out / "report.html").read_text()
+    assert (record["protocol"]["kind"], record["protocol"]["openings"]) == ("evaluation", 1)
+    assert (record["flow"]["rows"], record["flow"]["patients"], record["flow"]["findings"][0]["events"]) == (30, 30, 15)
+    assert (record["warning"], record["cautions"]) == (WARNING, [CAUTION])  # they travel with the model
+    assert record["provenance"]["model"] == load(run).id
+    told = " ".join(record["may_not_be_concluded"])
+    for words in ("whether any of them took part in training was not checked", "no baseline was judged on these cases"):
+        assert words in told
+        assert words in page
+    assert "nothing was fitted, tuned or recalibrated here" in page
+    assert "Folds × repeats" not in page
+    assert all(row["id"] not in page for row in table(out / "predictions.csv"))
+
+
+def test_an_evaluation_on_the_file_that_was_trained_on_says_so_first(project: Path, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    assert call("evaluate", run, project / "table.csv", "--out", out).code == 0
+    head = (out / "report.html").read_text().split("rows read")[0]
+    assert "the model was trained on rows of this very file" in head
+
+
+def test_the_report_of_a_predictions_file_leaves_unknown_what_the_file_does_not_tell(run: Path, tmp_path: Path) -> None:
+    judged = call("judge", run / "predictions.csv", "--out", tmp_path)
+    assert judged.code == 0, judged.err
+    record, page = json.loads((tmp_path / "report.json").read_text()), (tmp_path / "report.html").read_text()
+    flow = record["flow"]
+    assert (flow["rows"], flow["patients"]) == (None, None)
+    tested = {row["id"]: row["truth"] for row in table(run / "predictions.csv") if row["model"] == "fused"}
+    events = sum(truth == "1" for truth in tested.values())
+    assert (flow["cases"], flow["findings"]) == (len(tested), [{"finding": "sick", "known": len(tested), "events": events}])
+    assert record["protocol"]["openings"] is None
+    assert record["primary"]["comparator"] == "best-baseline"
+    for words in ("the file does not say", "How often these results were opened before is unknown", "the sampling is unstated"):
+        assert words in page
+    assert "No record of de-identification came with these predictions" in page
+    assert "declared as primary beforehand, not adjusted" not in page
+    assert WARNING not in page  # a predictions file carries no schema
+    assert next(iter(record["provenance"])) == "predictions.csv (SHA-256)"
 
 
 def test_a_missing_input_column_is_absent_evidence_and_an_error_under_strict(project: Path, run: Path, tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """`attending judge`: anyone's predictions, judged as our own are."""
 
-import json
+from importlib.metadata import version
 from pathlib import Path
 
-from attending.artefacts import write_text
+from attending.artefacts import sha256
 from attending.commands.showing import out as console
 from attending.commands.showing import show_results
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.judgement import judge
 from attending.evaluation.outcomes import Outcomes
 from attending.evaluation.predictions import SPLITS, read_predictions
+from attending.report import Primary, gather_foreign, write_report
+from attending.report.report import UNSTATED
 from attending.training.trial import BEST_BASELINE, FUSED
 
 JUDGED = ("cv", "test", "evaluation", "calibrate", "tune", "train")
@@ -17,7 +19,7 @@ JUDGED = ("cv", "test", "evaluation", "calibrate", "tune", "train")
 
 
 def judge_file(predictions: Path, *, against: Path | None, out: Path | None, seed: int) -> None:
-    """Judge a file, or one against another over the same cases; print, and write report.json where asked."""
+    """Judge a file, or one against another over the same cases; print, and write a report where asked."""
     split, models = _models(predictions)
     if against is not None:
         other_split, others = _models(against)
@@ -29,12 +31,26 @@ def judge_file(predictions: Path, *, against: Path | None, out: Path | None, see
     primary = FUSED if FUSED in models else next(iter(models))
     protocol = "cv" if split == "cv" else "split"
     comparator = BEST_BASELINE if BEST_BASELINE in models else None
-    terms = Terms(protocol=protocol, split=split, primary_comparator=comparator, seed=seed)
+    terms = Terms(protocol=protocol, split=split, primary_comparator=comparator, sampling=UNSTATED, seed=seed)
     results = judge(models, primary=primary, terms=terms)
     show_results(results, models=tuple(models))
     if out is not None:
-        write_text(out / "report.json", json.dumps({"results": [result.to_row() for result in results]}, indent=1) + "\n")
-        console.print(f"written: {out / 'report.json'}", highlight=False, soft_wrap=True)
+        rivals = [name for name in models if name != primary]
+        report = gather_foreign(
+            title=predictions.name if against is None else f"{predictions.name} against {against.name}",
+            outcomes=models,
+            results=results,
+            primary=Primary(model=primary, comparator=comparator or (rivals[0] if len(rivals) == 1 else None)),
+            split=split,
+            seed=seed,
+            provenance={
+                **{f"{path.name} (SHA-256)": sha256(path) for path in (predictions, against) if path is not None},
+                "attending": version("attending"),
+                "seed": seed,
+            },
+        )
+        page, _ = write_report(out, report)
+        console.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
 def _models(path: Path) -> tuple[str, dict[str, Outcomes]]:

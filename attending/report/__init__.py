@@ -1,6 +1,7 @@
 """One evidence report: what was asked, of whom, how it was judged, what was found, and what may not be concluded."""
 
-from attending.report.gathering import chosen_words, gather
+from attending.report.foreign import gather_foreign
+from attending.report.gathering import chosen_words, conduct_of, gather
 from attending.report.report import (
     Audit,
     AuditFinding,
@@ -35,6 +36,8 @@ __all__ = [
     "Report",
     "ReportError",
     "chosen_words",
+    "conduct_of",
     "gather",
+    "gather_foreign",
     "write_report",
 ]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -50,11 +51,10 @@ def gather(
     manifest: Manifest,
     cases: Sequence[Case],
     task: Task,
-    protocol: Protocol,
+    conduct: Conduct,
     results: Sequence[Result],
     outcomes: Mapping[str, Outcomes],
     primary: Primary,
-    openings: int,
     provenance: Mapping[str, object],
     audit: Audit | None = None,
     thresholds: tuple[float, float] = THRESHOLDS,
@@ -66,7 +66,7 @@ def gather(
 ) -> Report:
     """The report of a study. `cases` are those that took part; `records` say which rows did not, and why.
 
-    `openings` counts how often outer results were opened, this time included. `thresholds` are the declared ends of the
+    `conduct` is that of a protocol (`conduct_of`) or of an evaluation. `thresholds` are the declared ends of the
     decision curve. `outcomes` hold the primary model and whatever the curves should be held against. `warning` and `cautions`
     stand on the first screen.
     """
@@ -75,11 +75,17 @@ def gather(
         title=title,
         question=question_of(schema),
         flow=_flow(records, cases, task),
-        conduct=_conduct(protocol, openings),
+        conduct=conduct,
         results=tuple(results),
         primary=primary,
         audit=audit or Audit(waivers=dict(schema.waivers)),
-        curves=curves_of(outcomes, primary, schema, thresholds),
+        curves=curves_of(
+            outcomes,
+            primary,
+            sampling=schema.sampling.value,
+            target_prevalence=schema.target_prevalence,
+            thresholds=thresholds,
+        ),
         columns=tuple(
             ColumnRow(
                 name=column.name,
@@ -129,7 +135,12 @@ def question_of(schema: Schema) -> Question:
 
 
 def curves_of(
-    outcomes: Mapping[str, Outcomes], primary: Primary, schema: Schema, thresholds: tuple[float, float]
+    outcomes: Mapping[str, Outcomes],
+    primary: Primary,
+    *,
+    sampling: str,
+    target_prevalence: Mapping[str, float] = MappingProxyType({}),
+    thresholds: tuple[float, float] = THRESHOLDS,
 ) -> tuple[Curves, ...]:
     """Curves of the primary model for every finding with both classes; decision curves also of comparator and shortcut."""
     rows = outcomes[primary.model]
@@ -147,8 +158,8 @@ def curves_of(
             beside,
             finding,
             np.linspace(*thresholds, 56),
-            sampling=schema.sampling.value,
-            target_prevalence=schema.target_prevalence.get(finding),
+            sampling=sampling,
+            target_prevalence=target_prevalence.get(finding),
         )
         curves.append(
             Curves(
@@ -244,7 +255,8 @@ def _values(records: Records) -> tuple[Refusal, ...]:
     return tuple(told)
 
 
-def _conduct(protocol: Protocol, openings: int) -> Conduct:
+def conduct_of(protocol: Protocol, openings: int) -> Conduct:
+    """How a protocol was held. `openings` counts how often outer results were opened, this time included."""
     return Conduct(
         kind=protocol.kind,
         folds=len({fold.fold for fold in protocol.folds}),

@@ -18,6 +18,7 @@ from attending.report.sharing import shared_patterns
 
 HEAD_METRICS = ("auroc", "calibration_slope", "brier")
 WHOLE_METRICS = ("auroc", "auroc_within_site", "auprc", "brier", "log_loss", "calibration_slope", "calibration_intercept")
+UNADJUSTED = {"foreign": "the only one asked for, not adjusted; whether it was declared beforehand is unknown"}
 THRESHOLD_METRICS = ("sensitivity", "specificity", "ppv", "npv", "flagged_per_100", "net_benefit")
 
 
@@ -98,7 +99,7 @@ def _verdict(report: Report, ledger: Ledger) -> dict[str, str] | None:
         "compared": words.compared(report, row),
         "interval": f"{words.level_words(row)} {words.interval(row)}" if row.low is not None else "no interval",
         "ruling": words.ruling(row),
-        "adjusted": row.adjusted or "declared as primary beforehand, not adjusted",
+        "adjusted": row.adjusted or UNADJUSTED.get(report.conduct.kind, "declared as primary beforehand, not adjusted"),
         "note": row.note,
     }
 

@@ -53,11 +53,14 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """From the table to the analysis: rows read, cases and patients used, findings, and what was refused."""
+    """From the table to the analysis: rows read, cases and patients used, findings, and what was refused.
 
-    rows: int
+    `rows` and `patients` are None where nobody can know them: a predictions file tells of cases and groups only.
+    """
+
+    rows: int | None
     cases: int
-    patients: int
+    patients: int | None
     groups: int
     findings: tuple[Events, ...]
     refused: tuple[Refusal, ...] = ()
@@ -89,15 +92,19 @@ class Audit:
 
 @dataclass(frozen=True, kw_only=True)
 class Conduct:
-    """How the procedure was judged. `kind`: split, cv, site or quick; `openings`: how often outer results were opened."""
+    """How the procedure was judged, and how often outer results were opened (`openings`; None: unknown).
+
+    `kind` is split, cv, site or quick; `evaluation` of a finished model on a further table; or `foreign`: a predictions file,
+    of which nothing else is known. The last two have no `folds` (0) and no `hash` of who is where.
+    """
 
     kind: str
-    folds: int
-    repeats: int
-    seed: int
     reason: str
-    openings: int
-    hash: str
+    seed: int
+    folds: int = 0
+    repeats: int = 1
+    openings: int | None = None
+    hash: str = ""
     notes: tuple[str, ...] = ()
 
 

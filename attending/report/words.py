@@ -185,6 +185,16 @@ def protocol_sentence(report: Report) -> str:
             "One site left out at a time; tuning, calibration and thresholds without that site. "
             "The figures describe the procedure, not the one delivered model."
         )
+    elif conduct.kind == "evaluation":
+        told = (
+            "A finished model on a further table: nothing was fitted, tuned or recalibrated here. "
+            "The intervals describe this one model; what retraining would change is not in them."
+        )
+    elif conduct.kind == "foreign":
+        told = (
+            "A predictions file, judged as it came. On whom the model was trained, what was tuned, and whether these cases "
+            "were kept out of it, the file does not say."
+        )
     elif conduct.kind == "quick":
         told = "One quick split: exploratory, nothing may be concluded."
     else:
@@ -198,6 +208,8 @@ def protocol_sentence(report: Report) -> str:
 def openings_sentence(report: Report) -> str:
     """How often outer results were opened."""
     opened = report.conduct.openings
+    if opened is None:
+        return "How often these results were opened before is unknown."
     times = {0: "never before this report", 1: "once", 2: "twice"}.get(opened, f"{opened} times")
     after = " Every look after the first makes the figures more optimistic than they seem." if opened > 1 else ""
     return f"Outer results opened {times}.{after}"
@@ -209,6 +221,8 @@ def not_to_be_concluded(report: Report, ledger: Ledger) -> tuple[str, ...]:
     primary, finding = report.primary, report.finding
     if report.conduct.kind == "quick":
         told.append("Anything: this is one exploratory split.")
+    if report.conduct.kind in ("evaluation", "foreign"):
+        told.append("That these patients are new to the model: whether any of them took part in training was not checked.")
     if primary.comparator is not None:
         row = ledger.difference(model=primary.model, comparator=primary.comparator, metric=primary.metric, finding=finding)
         other = lowered(model_name(report, primary.comparator))
@@ -216,7 +230,9 @@ def not_to_be_concluded(report: Report, ledger: Ledger) -> tuple[str, ...]:
             ours = lowered(model_name(report, primary.model))
             told.append(f"That the {ours} is better than {other}, or as good as it: a difference is not shown either way.")
     gaps = ledger.value(model="site-and-missingness", metric="auroc", finding=finding)
-    if gaps is not None and gaps.low is not None and gaps.low > 0.5:
+    if gaps is None:
+        told.append("That the figures come from the evidence alone: what site and missingness reach was not measured.")
+    elif gaps.low is not None and gaps.low > 0.5:
         told.append(
             f"That the figures come from the evidence alone: site and missingness reach AUROC {with_interval(gaps)} "
             "without one value, word or pixel."
@@ -232,9 +248,16 @@ def not_to_be_concluded(report: Report, ledger: Ledger) -> tuple[str, ...]:
     told += _scarce(report)
     if report.audit.verdict is None:
         told.append("That the data are free of leaks and shortcuts: no audit was run.")
+    if len(ledger.models(finding=finding)) == 1:
+        told.append("That the model does better than something simple: no baseline was judged on these cases.")
     if report.question.reference_standard == UNSTATED:
         told.append("That the recorded label is the disease: the reference standard is unstated.")
-    told.append("That it holds at another site or a later time, or that a patient benefits: neither was studied here.")
+    elsewhere = (
+        "in other patients than these, at another site"
+        if report.conduct.kind in ("evaluation", "foreign")
+        else "at another site"
+    )
+    told.append(f"That it holds {elsewhere} or a later time, or that a patient benefits: neither was studied here.")
     return tuple(dict.fromkeys(told))
 
 

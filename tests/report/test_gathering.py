@@ -11,7 +11,7 @@ from attending.diagnosis import Task
 from attending.evaluation import Outcomes, Terms, judge
 from attending.privacy import deidentify
 from attending.records import infer_schema, read_charts, read_table
-from attending.report import Primary, chosen_words, gather, write_report
+from attending.report import Primary, chosen_words, conduct_of, gather, write_report
 
 
 def test_a_table_becomes_a_report(tmp_path: Path):
@@ -55,13 +55,12 @@ def test_a_table_becomes_a_report(tmp_path: Path):
         manifest=known.manifest,
         cases=cases,
         task=Task(findings=("diagnosis",)),
-        protocol=protocol,
+        conduct=conduct_of(protocol, 1),
         results=judge(outcomes, terms=terms),
         outcomes=outcomes,
         primary=Primary(comparator="best-baseline"),
         warning="shows the season",
         cautions=("asked in winter",),
-        openings=1,
         provenance={"seed": 0},
     )
     page_path, record_path = write_report(tmp_path / "out", report)
