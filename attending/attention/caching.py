@@ -130,16 +130,18 @@ def memory_over_tokens(
     mask: Mask,
     *,
     batch: int,
-    dtype: torch.dtype,
-    reads_as: torch.dtype,
-    device: torch.device,
+    weight: Tensor,
+    dtype: torch.dtype | None,
+    device: torch.device | None,
     capacity: int | None,
 ) -> Memory:
     """A ring where the mask looks back a limited way and the capacity allows it; otherwise a growing or fixed memory.
 
     A window of w tokens before needs a ring of w + 1; a larger `capacity` makes the ring larger, so that `crop` can go back.
+    It reads in the dtype of the `weight`; `dtype` and `device` None are the weight's.
     """
-    reach = check_mask(mask).lookback
+    reach, reads_as = check_mask(mask).lookback, weight.dtype
+    dtype, device = reads_as if dtype is None else dtype, weight.device if device is None else device
     if reach is not None and (capacity is None or capacity > reach):
         slots = reach + 1 if capacity is None else capacity
         return Ring(widths, batch=batch, dtype=dtype, reads_as=reads_as, device=device, capacity=slots, lookback=reach)
@@ -147,10 +149,11 @@ def memory_over_tokens(
 
 
 def memory_over_context(
-    held: Mapping[str, Tensor], *, dtype: torch.dtype, reads_as: torch.dtype, capacity: int | None
+    held: Mapping[str, Tensor], *, weight: Tensor, dtype: torch.dtype | None, capacity: int | None
 ) -> Memory:
-    """A memory that holds just what was projected of a context."""
-    first = next(iter(held.values()))
+    """A memory that holds just what was projected of a context, read in the dtype of the `weight`."""
+    first, reads_as = next(iter(held.values())), weight.dtype
+    dtype = reads_as if dtype is None else dtype
     n_key = first.shape[2]
     if capacity is not None and n_key > capacity:
         raise AttentionError(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from attending.attention.caching import ContextCache, TokenCache, clean_context, memory_over_context, memory_over_tokens
 from attending.attention.clustered_cache import OwnClustersCache
@@ -18,9 +18,10 @@ from attending.attention.clusters import leaders_of
 from attending.attention.core import joined
 from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, cache_cost, slots_cost
 from attending.attention.errors import AttentionError
-from attending.attention.grid import Grid, Places
+from attending.attention.grid import Grid
+from attending.attention.heads import HeadedAttention, SharedHeadShape
 from attending.attention.inspection import check_rows
-from attending.attention.mechanism import Cache, Inputs, Mechanism, MechanismConfig, check_heads, prepare
+from attending.attention.mechanism import Cache, Inputs
 from attending.attention.membership import (
     FirstTokens,
     Membership,
@@ -30,15 +31,14 @@ from attending.attention.membership import (
     membership,
     put_at_places,
 )
-from attending.attention.positions import PositionConfig, PositionEncoding
 from attending.attention.rules import Mask
-from attending.attention.scoring import ScoreBias, Scoring, check_bias
+from attending.attention.scoring import ScoreBias, Scoring
 from attending.attention.shared import biases_by_head, by_head, dropped, mixed_by_head, shared_output, shared_weights
 from attending.attention.tables import Blocks, Keep
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusteredConfig(MechanismConfig):
+class ClusteredConfig(SharedHeadShape):
     """`n_clusters` of the heads' scores are computed. `leaders[h]` is the head whose scores head h uses, for every sample.
 
     `leaders` None: each sample finds its own clusters from the maps of its first `observe` tokens, whose rows use all heads;
@@ -48,25 +48,14 @@ class ClusteredConfig(MechanismConfig):
     n_clusters: int
     leaders: tuple[int, ...] | None = None
     observe: int = 5
-    n_kv_heads: int | None = None
-    head_dim: int | None = None
     context_dim: int | None = None
-    position: PositionConfig | None = None
-    scale: float | None = None
-    bias: bool = False
-    output_bias: bool = False
-    dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check_heads(self.dim, self.n_heads, self.kv_heads)
-        if self.head_dim is None and self.dim % self.n_heads:
-            raise AttentionError(f"n_heads: found {self.n_heads} for dim={self.dim}; it must divide dim, or give head_dim")
+        super().__post_init__()
         if not 1 <= self.n_clusters <= self.n_heads:
             raise AttentionError(f"n_clusters: found {self.n_clusters} for {self.n_heads} heads, expected 1 to {self.n_heads}")
         if self.observe < 1:
             raise AttentionError(f"observe: found {self.observe}, expected 1 or more tokens to find clusters from")
-        if not 0.0 <= self.dropout < 1.0:
-            raise AttentionError(f"dropout: found {self.dropout}, expected a share of weights in [0, 1)")
         if self.leaders is not None:
             object.__setattr__(self, "leaders", tuple(self.leaders))
             self._check_leaders(self.leaders)
@@ -81,22 +70,9 @@ class ClusteredConfig(MechanismConfig):
             raise AttentionError(f"leaders: found {len(set(leaders))} clusters in {leaders}, and n_clusters={self.n_clusters}")
 
     @property
-    def kv_heads(self) -> int:
-        return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
-
-    @property
-    def width(self) -> int:
-        """Size of one head."""
-        return self.dim // self.n_heads if self.head_dim is None else self.head_dim
-
-    @property
     def source_dim(self) -> int:
         """Width of the tokens that become keys."""
         return self.dim if self.context_dim is None else self.context_dim
-
-    @property
-    def score_scale(self) -> float:
-        return self.width**-0.5 if self.scale is None else self.scale
 
     @property
     def representatives(self) -> tuple[int, ...]:
@@ -143,7 +119,7 @@ class ClusteredConfig(MechanismConfig):
         values, heads = self.kv_heads * width, self.n_heads * width
         weights = self.dim * queries + self.source_dim * (keys + values) + heads * self.dim
         extra = (queries + keys + values if self.bias else 0) + (self.dim if self.output_bias else 0)
-        extra += 0 if self.position is None else self.position.parameters(dim=self.dim, n_heads=self.n_heads)
+        extra += self.position_parameters
         rows, passes = (1 if phase == "decode" else length), (3 if phase == "train" else 1)
         seen = length if phase == "decode" else length * (length + 1) // 2
         scored, early = self.n_clusters * width + heads, 0
@@ -187,23 +163,15 @@ class ClusteredConfig(MechanismConfig):
         )
 
 
-class ClusteredAttention(Mechanism):
+class ClusteredAttention(HeadedAttention):
     """See `ClusteredConfig`. A static layer has the projections of its representatives only."""
 
     config: ClusteredConfig
 
     def __init__(self, config: ClusteredConfig) -> None:
-        super().__init__()
-        self.config = config
         is_static = config.leaders is not None
         n_queries, n_keys = (config.n_clusters, config.n_kept_keys) if is_static else (config.n_heads, config.kv_heads)
-        self.query = nn.Linear(config.dim, n_queries * config.width, bias=config.bias)
-        self.key = nn.Linear(config.source_dim, n_keys * config.width, bias=config.bias)
-        self.value = nn.Linear(config.source_dim, config.kv_heads * config.width, bias=config.bias)
-        self.output = nn.Linear(config.n_heads * config.width, config.dim, bias=config.output_bias)
-        self.position: PositionEncoding | None = None
-        if config.position is not None:
-            self.position = config.position.build(dim=config.dim, n_heads=config.n_heads, head_dim=config.width)
+        super().__init__(config, source_dim=config.source_dim, n_queries=n_queries, n_keys=n_keys)
         share = config.n_heads // config.kv_heads
         chosen, keys = config.representatives, config.key_heads
         leaders = () if config.leaders is None else config.leaders
@@ -289,18 +257,17 @@ class ClusteredAttention(Mechanism):
         """
         self._check(mask, context)
         weight = self.key.weight
-        dtype = weight.dtype if dtype is None else dtype
-        device = weight.device if device is None else device
         if context is not None:
             with torch.no_grad():
                 source = clean_context(context, mask, batch)
-                held = {"key": self._heads(self.key, source), "value": self._heads(self.value, source)}
-                memory = memory_over_context(held, dtype=dtype, reads_as=weight.dtype, capacity=capacity)
+                held = {"key": self._keys(source, None), "value": self._heads(self.value, source)}
+                memory = memory_over_context(held, weight=weight, dtype=dtype, capacity=capacity)
             return ContextCache(memory, mask, dim=self.config.dim, project=self._project_queries, answer=self._answer)
         if self.config.leaders is None:
+            dtype, device = weight.dtype if dtype is None else dtype, weight.device if device is None else device
             return OwnClustersCache(self, mask, batch=batch, dtype=dtype, device=device, capacity=capacity)
         memory = memory_over_tokens(
-            self.config.remembered, mask, batch=batch, dtype=dtype, reads_as=weight.dtype, device=device, capacity=capacity
+            self.config.remembered, mask, batch=batch, weight=weight, dtype=dtype, device=device, capacity=capacity
         )
         return TokenCache(memory, mask, dim=self.config.dim, project=self.project, answer=self._answer_over_tokens)
 
@@ -329,18 +296,7 @@ class ClusteredAttention(Mechanism):
     ) -> tuple[Tensor, Tensor, Tensor, Scoring, Inputs]:
         """Queries, keys and values of all heads that are projected, and how all heads would score."""
         self._check(mask, context)
-        position = self.position if context is None else None
-        dims = (self.config.dim, self.config.source_dim)
-        inputs = prepare(x, mask=mask, context=context, positions=positions, dims=dims, counts=position is not None)
-        batch, n_query, n_key = x.shape[0], x.shape[1], inputs.source.shape[1]
-        biases = check_bias(bias, batch=batch, n_heads=self.config.n_heads, n_query=n_query, n_key=n_key)
-        tokens, source, places = inputs.x, inputs.source, None if position is None else inputs.positions
-        if position is not None:
-            tokens = position.embed(tokens, inputs.positions)
-            source = tokens if inputs.source is inputs.x else position.embed(source, inputs.positions)
-        q, k = self._turned(self.query, tokens, places), self._turned(self.key, source, places)
-        dropout = self.config.dropout if self.training else 0.0
-        return q, k, self._heads(self.value, source), self.scoring(mask, inputs.grid, position, biases, dropout), inputs
+        return super()._lowered(x, mask=mask, context=context, positions=positions, bias=bias)
 
     def _weights_of_first(
         self, q: Tensor, k: Tensor, scoring: Scoring, first: FirstTokens
@@ -370,36 +326,14 @@ class ClusteredAttention(Mechanism):
         """Keys that static representatives fold over; repeated only where they share key heads unevenly."""
         return k if self._folds else k.index_select(1, self._slot)
 
-    def _turned(self, projection: nn.Linear, x: Tensor, places: Places | None) -> Float[Tensor, "batch head seq dim"]:
-        heads = self._heads(projection, x)
-        return heads if self.position is None or places is None else self.position.rotate(heads, places)
-
-    def _heads(self, projection: nn.Linear, x: Tensor) -> Float[Tensor, "batch head seq dim"]:
-        return projection(x).unflatten(-1, (-1, self.config.width)).transpose(1, 2)
-
-    def scoring(
-        self, mask: Mask, grid: Grid, position: PositionEncoding | None, biases: tuple[ScoreBias, ...], dropout: float
-    ) -> Scoring:
-        of_position = None if position is None else position.score_bias()
-        biases = biases if of_position is None else (*biases, of_position)
-        return Scoring(mask=mask, grid=grid, scale=self.config.score_scale, biases=biases, dropout=dropout)
-
     def of_representatives(self, scoring: Scoring, representatives: Tensor) -> Scoring:
         return replace(scoring, biases=biases_by_head(scoring.biases, representatives)) if scoring.biases else scoring
 
-    def project(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
-        x = x if self.position is None else self.position.embed(x, places)
-        held = {"key": self._turned(self.key, x, places), "value": self._heads(self.value, x)}
-        return self._turned(self.query, x, places), held
-
-    def _project_queries(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
-        return self._heads(self.query, x), {}
-
     def _answer_over_tokens(self, q: Tensor, held: Mapping[str, Tensor], mask: Mask, grid: Grid) -> Tensor:
-        return self._answered(q, held, self.scoring(mask, grid, self.position, (), 0.0))
+        return self._answered(q, held, self.scoring(mask, grid, position=self.position))
 
     def _answer(self, q: Tensor, held: Mapping[str, Tensor], mask: Mask, grid: Grid) -> Tensor:
-        return self._answered(q, held, self.scoring(mask, grid, None, (), 0.0))
+        return self._answered(q, held, self.scoring(mask, grid, position=None))
 
     def _answered(self, q: Tensor, held: Mapping[str, Tensor], scoring: Scoring) -> Tensor:
         scoring = self.of_representatives(scoring, self._representatives)

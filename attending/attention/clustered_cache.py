@@ -75,7 +75,7 @@ class OwnClustersCache(TokenCache):
         if self._watch is not None and newly:
             self._keep_first(self._watch, newly)
         held = memory.held()
-        scoring = module.scoring(self._mask, Grid(query=places, key=range(longest), device=x.device), module.position, (), 0.0)
+        scoring = module.scoring(self._mask, Grid(query=places, key=range(longest), device=x.device), position=module.position)
         heads = q.new_zeros(*q.shape[:3], module.config.width)
         if self._members is not None and longest > module.config.observe:
             read = by_head(held["key"], self._members.slot) if module.config.kv_heads < q.shape[1] else held["key"]
@@ -100,7 +100,7 @@ class OwnClustersCache(TokenCache):
         keys = watch.keys.held()["key"]
         grid = Grid(query=range(observe), key=range(keys.shape[2]), device=q.device)
         every = torch.arange(module.config.n_heads, device=q.device)
-        scoring = module.scoring(self._mask, grid, module.position, (), 0.0)
+        scoring = module.scoring(self._mask, grid, position=module.position)
         weights = shared_weights(at_places(q, index, 2), keys, every, scoring)
         maps = watch.maps[..., : keys.shape[2]]
         maps.copy_(torch.where(is_new[:, None, :, None], weights, maps))

@@ -231,21 +231,14 @@ class IndexedAttention(Mechanism):
         device: torch.device | None = None,
     ) -> Cache:
         weight = self.projections.latent_down.weight
-        dtype = weight.dtype if dtype is None else dtype
         if context is None:
             memory = memory_over_tokens(
-                self.config.remembered,
-                mask,
-                batch=batch,
-                dtype=dtype,
-                reads_as=weight.dtype,
-                device=weight.device if device is None else device,
-                capacity=capacity,
+                self.config.remembered, mask, batch=batch, weight=weight, dtype=dtype, device=device, capacity=capacity
             )
             return TokenCache(memory, mask, dim=self.config.dim, project=self._project_tokens, answer=self._answer)
         with torch.no_grad():
             held = self._held(clean_context(context, mask, batch), None)
-        memory = memory_over_context(held, dtype=dtype, reads_as=weight.dtype, capacity=capacity)
+        memory = memory_over_context(held, weight=weight, dtype=dtype, capacity=capacity)
         return ContextCache(memory, mask, dim=self.config.dim, project=self._project_queries, answer=self._answer)
 
     @property

@@ -18,9 +18,10 @@ from attending.attention.core import joined, mixed_by
 from attending.attention.costs import Cost, Phase, bytes_of, slots_cost
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, Places, aligned
+from attending.attention.heads import HeadShape, split_heads
 from attending.attention.inspection import weights_by
 from attending.attention.masks import present, real_keys
-from attending.attention.mechanism import Cache, Mechanism, MechanismConfig, check_heads, prepare
+from attending.attention.mechanism import Cache, Mechanism, prepare
 from attending.attention.rules import Everything, Mask
 from attending.attention.scoring import ScoreBias, Scoring
 from attending.attention.tables import KeyRule, Padding
@@ -30,7 +31,7 @@ SHARINGS = ("none", "heads", "values", "layers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LowRankConfig(MechanismConfig):
+class LowRankConfig(HeadShape):
     """At most `length` keys are projected to `rank` slots.
 
     `sharing` as in the paper, section 4: "heads" one E and one F for all heads (headwise), "values" one projection for all
@@ -41,27 +42,14 @@ class LowRankConfig(MechanismConfig):
     length: int
     rank: int
     sharing: Sharing = "values"
-    head_dim: int | None = None
     context_dim: int | None = None
-    bias: bool = False
-    output_bias: bool = False
-    dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check_heads(self.dim, self.n_heads, self.n_heads)
-        if self.head_dim is None and self.dim % self.n_heads:
-            raise AttentionError(f"n_heads: found {self.n_heads} for dim={self.dim}; it must divide dim, or give head_dim")
+        super().__post_init__()
         if not 1 <= self.rank <= self.length:
             raise AttentionError(f"rank: found {self.rank} slots for length={self.length}, expected 1 to {self.length}")
         if self.sharing not in SHARINGS:
             raise AttentionError(f"sharing: found {self.sharing!r}, expected one of {', '.join(SHARINGS)}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise AttentionError(f"dropout: found {self.dropout}, expected a share of weights in [0, 1)")
-
-    @property
-    def width(self) -> int:
-        """Size of one head."""
-        return self.dim // self.n_heads if self.head_dim is None else self.head_dim
 
     @property
     def source_dim(self) -> int:
@@ -221,16 +209,10 @@ class LowRankAttention(Mechanism):
                 "write forward(x, mask=…), give context=…, or take a causal mechanism (grouped, latent, windowed)"
             )
         self._check(mask, context.shape[1])
-        weight = self.key.weight
         with torch.no_grad():
             order = _order(mask, context.shape[1], context.device)
             keys, values = self._slots(_packed(clean_context(context, mask, batch), order), order)
-            memory = memory_over_context(
-                {"key": keys, "value": values},
-                dtype=weight.dtype if dtype is None else dtype,
-                reads_as=weight.dtype,
-                capacity=capacity,
-            )
+            memory = memory_over_context({"key": keys, "value": values}, weight=self.key.weight, dtype=dtype, capacity=capacity)
         over_slots = self._slot_mask(order)
         return ContextCache(memory, over_slots, dim=self.config.dim, project=self._project_queries, answer=self._answer)
 
@@ -277,13 +259,10 @@ class LowRankAttention(Mechanism):
         if self.config.bias:
             real = torch.ones_like(source[:, :, :1]) if order.kept is None else order.kept[..., None].to(source.dtype)
             k, v = k + of_keys[0] @ real * self.key.bias, v + of_values[0] @ real * self.value.bias
-        return self._split(k), self._split(v)
+        return split_heads(k, self.config.width), split_heads(v, self.config.width)
 
     def _heads(self, projection: nn.Linear, x: Tensor) -> Float[Tensor, "batch head seq dim"]:
-        return self._split(projection(x))
-
-    def _split(self, x: Tensor) -> Float[Tensor, "batch head seq dim"]:
-        return x.unflatten(-1, (-1, self.config.width)).transpose(1, 2)
+        return split_heads(projection(x), self.config.width)
 
     def _slot_mask(self, order: "_Order") -> Mask:
         """All slots where a sample has any token; none otherwise."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from attending.attention.blocks import Extra, band_pairs, seen_pairs, window_output
 from attending.attention.buffers import Memory
@@ -32,63 +32,34 @@ from attending.attention.global_tokens import (
     places_of,
 )
 from attending.attention.grid import Grid, Places, aligned
+from attending.attention.heads import HeadedAttention, SharedHeadShape
 from attending.attention.inspection import weights_by
 from attending.attention.masks import present, real_keys
-from attending.attention.mechanism import Cache, Inputs, Mechanism, MechanismConfig, check_heads, prepare
-from attending.attention.positions import PositionConfig, PositionEncoding
+from attending.attention.mechanism import Cache, Inputs, prepare
 from attending.attention.rules import AnyOf, Causal, Mask, Window
-from attending.attention.scoring import ScoreBias, Scoring, check_bias
+from attending.attention.scoring import ScoreBias, check_bias
 from attending.attention.tables import KeepKeys, KeyRule, Padding
 from attending.attention.windowed_cache import WindowedCache
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowedConfig(MechanismConfig):
+class WindowedConfig(SharedHeadShape):
     """The first `n_global` real tokens of each sample are global; 0 is a plain sliding window."""
 
     before: int
     after: int = 0
     n_global: int = 0
-    n_kv_heads: int | None = None
-    head_dim: int | None = None
-    position: PositionConfig | None = None
-    scale: float | None = None
-    bias: bool = False
-    output_bias: bool = False
-    dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        check_heads(self.dim, self.n_heads, self.kv_heads)
-        if self.head_dim is None and self.dim % self.n_heads:
-            raise AttentionError(f"n_heads: found {self.n_heads} for dim={self.dim}; it must divide dim, or give head_dim")
+        super().__post_init__()
         if min(self.before, self.after, self.n_global) < 0:
             raise AttentionError(
                 f"window: found before={self.before}, after={self.after}, n_global={self.n_global}; all count tokens, 0 or more"
             )
-        if not 0.0 <= self.dropout < 1.0:
-            raise AttentionError(f"dropout: found {self.dropout}, expected a share of weights in [0, 1)")
-
-    @property
-    def kv_heads(self) -> int:
-        return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
-
-    @property
-    def width(self) -> int:
-        """Size of one head."""
-        return self.dim // self.n_heads if self.head_dim is None else self.head_dim
-
-    @property
-    def score_scale(self) -> float:
-        return self.width**-0.5 if self.scale is None else self.scale
 
     @property
     def reach(self) -> tuple[int, int]:
         return self.before, self.after
-
-    @property
-    def remembered(self) -> dict[str, tuple[int, int]]:
-        """(heads, dim) of what a cache holds of each token in the window, by name."""
-        return dict.fromkeys(("key", "value"), (self.kv_heads, self.width))
 
     @property
     def remembered_of_global(self) -> dict[str, tuple[int, int]]:
@@ -106,7 +77,7 @@ class WindowedConfig(MechanismConfig):
         own = self.dim * (heads + kv) if self.n_global else 0
         sets = 2 if self.n_global else 1
         extra = (sets * (heads + kv) if self.bias else 0) + (self.dim if self.output_bias else 0)
-        extra += 0 if self.position is None else self.position.parameters(dim=self.dim, n_heads=self.n_heads)
+        extra += self.position_parameters
         passes, n_global = 3 if phase == "train" else 1, min(self.n_global, length)
         if phase == "decode":
             rows, is_global = 1, length <= self.n_global
@@ -146,25 +117,17 @@ class WindowedConfig(MechanismConfig):
         )
 
 
-class WindowedAttention(Mechanism):
+class WindowedAttention(HeadedAttention):
     """See `WindowedConfig`."""
 
     config: WindowedConfig
 
     def __init__(self, config: WindowedConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.query = nn.Linear(config.dim, config.n_heads * config.width, bias=config.bias)
-        self.key = nn.Linear(config.dim, config.kv_heads * config.width, bias=config.bias)
-        self.value = nn.Linear(config.dim, config.kv_heads * config.width, bias=config.bias)
-        self.output = nn.Linear(config.n_heads * config.width, config.dim, bias=config.output_bias)
+        super().__init__(config, source_dim=config.dim, n_queries=config.n_heads, n_keys=config.kv_heads)
         if config.n_global:
             self.global_query = copy.deepcopy(self.query)
             self.global_key = copy.deepcopy(self.key)
             self.global_value = copy.deepcopy(self.value)
-        self.position: PositionEncoding | None = None
-        if config.position is not None:
-            self.position = config.position.build(dim=config.dim, n_heads=config.n_heads, head_dim=config.width)
 
     def forward(
         self,
@@ -198,12 +161,12 @@ class WindowedAttention(Mechanism):
         global_tokens: Bool[Tensor, "batch query"] | None = None,
     ) -> Float[Tensor, "batch head row key"]:
         self._check(x, context, global_tokens)
-        inputs, chosen, biases = self._lowered(x, mask=mask, positions=positions, bias=bias, global_tokens=global_tokens)
-        asking, tokens, places = self._embedded(inputs)
+        inputs, chosen, biases = self._cleaned(x, mask=mask, positions=positions, bias=bias, global_tokens=global_tokens)
+        asking, tokens, places = self._asking(inputs)
         near: Mask = Window(*self.config.reach)
         if chosen is not None:
             near = AnyOf((near, KeepKeys(chosen.by_token)))
-        scoring = self.scoring(mask & near, inputs.grid, biases, dropout=0.0)
+        scoring = self.scoring(mask & near, inputs.grid, biases, position=self.position)
         q, k = self._turned(self.query, asking, places), self._turned(self.key, tokens, places)
         weights = weights_by(q, k, scoring, rows=rows)
         if chosen is None:
@@ -226,14 +189,12 @@ class WindowedAttention(Mechanism):
         """A ring of the window and, for ever, the global tokens. A larger `capacity` lets `crop` go further back."""
         _check_context(context)
         weight = self.key.weight
-        dtype = weight.dtype if dtype is None else dtype
-        device = weight.device if device is None else device
         memory = memory_over_tokens(
             self.config.remembered,
             mask & Window(*self.config.reach),
             batch=batch,
+            weight=weight,
             dtype=dtype,
-            reads_as=weight.dtype,
             device=device,
             capacity=capacity,
         )
@@ -242,9 +203,9 @@ class WindowedAttention(Mechanism):
         ever = Memory(
             self.config.remembered_of_global,
             batch=batch,
-            dtype=dtype,
+            dtype=weight.dtype if dtype is None else dtype,
             reads_as=weight.dtype,
-            device=device,
+            device=memory.device,
             capacity=self.config.n_global,
         )
         return WindowedCache(self, memory, ever, mask)
@@ -292,12 +253,12 @@ class WindowedAttention(Mechanism):
         bias: ScoreBias | None,
         global_tokens: Tensor | None,
     ) -> Float[Tensor, "batch query dim"]:
-        inputs, chosen, biases = self._lowered(x, mask=mask, positions=positions, bias=bias, global_tokens=global_tokens)
-        asking, tokens, places = self._embedded(inputs)
+        inputs, chosen, biases = self._cleaned(x, mask=mask, positions=positions, bias=bias, global_tokens=global_tokens)
+        asking, tokens, places = self._asking(inputs)
         dropout = self.config.dropout if self.training else 0.0
         q, k = self._turned(self.query, asking, places), self._turned(self.key, tokens, places)
         v = self._heads(self.value, tokens)
-        scoring = self.scoring(mask & Window(*self.config.reach), inputs.grid, biases, dropout=dropout)
+        scoring = self.scoring(mask & Window(*self.config.reach), inputs.grid, biases, position=self.position, dropout=dropout)
         if chosen is None:
             return joined(window_output(q, k, v, scoring, reach=self.config.reach), self.output, scoring)
         far_grid, own_grid = grids_of(chosen, inputs.grid)
@@ -316,7 +277,7 @@ class WindowedAttention(Mechanism):
         alive = alive_with(scoring, far, own, chosen) if self.config.output_bias else None
         return result if alive is None else torch.where(alive, result, 0.0)
 
-    def _lowered(
+    def _cleaned(
         self,
         x: Tensor,
         *,
@@ -338,32 +299,11 @@ class WindowedAttention(Mechanism):
         inputs = prepare(x, mask=mask & near, context=None, positions=positions, dims=dims, counts=counts)
         return inputs, chosen, check_bias(bias, batch=batch, n_heads=self.config.n_heads, n_query=n, n_key=n)
 
-    def _embedded(self, inputs: Inputs) -> tuple[Tensor, Tensor, Places]:
+    def _asking(self, inputs: Inputs) -> tuple[Tensor, Tensor, Places]:
         """Tokens as they ask, as they are seen (0 where nobody may), and where they stand."""
         if self.position is None:
             return inputs.x, inputs.source, inputs.positions
-        asking = self.position.embed(inputs.x, inputs.positions)
-        tokens = asking if inputs.source is inputs.x else self.position.embed(inputs.source, inputs.positions)
-        return asking, tokens, inputs.positions
-
-    def _turned(self, projection: nn.Linear, x: Tensor, places: Places) -> Float[Tensor, "batch head seq dim"]:
-        heads = self._heads(projection, x)
-        return heads if self.position is None else self.position.rotate(heads, places)
-
-    def _heads(self, projection: nn.Linear, x: Tensor) -> Float[Tensor, "batch head seq dim"]:
-        return projection(x).unflatten(-1, (-1, self.config.width)).transpose(1, 2)
-
-    def scoring(self, mask: Mask, grid: Grid, biases: tuple[ScoreBias, ...], *, dropout: float) -> Scoring:
-        of_position = None if self.position is None else self.position.score_bias()
-        biases = biases if of_position is None else (*biases, of_position)
-        return Scoring(mask=mask, grid=grid, scale=self.config.score_scale, biases=biases, dropout=dropout)
-
-    def project(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
-        x = x if self.position is None else self.position.embed(x, places)
-        return self._turned(self.query, x, places), {
-            "key": self._turned(self.key, x, places),
-            "value": self._heads(self.value, x),
-        }
+        return *self._embedded(inputs, self.position), inputs.positions
 
     def project_global(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
         x = x if self.position is None else self.position.embed(x, places)
@@ -371,7 +311,7 @@ class WindowedAttention(Mechanism):
         return self._turned(self.global_query, x, places), {"global_key": keys, "global_value": values}
 
     def answer(self, q: Tensor, held: Mapping[str, Tensor], mask: Mask, grid: Grid) -> Tensor:
-        scoring = self.scoring(mask & Window(*self.config.reach), grid, (), dropout=0.0)
+        scoring = self.scoring(mask & Window(*self.config.reach), grid, position=self.position)
         return joined(window_output(q, held["key"], held["value"], scoring, reach=self.config.reach), self.output, scoring)
 
 

@@ -41,14 +41,14 @@ class WindowedCache(TokenCache):
             q,
             held["key"],
             held["value"],
-            module.scoring(mask & window, Grid(query=places, key=key_places, device=x.device), (), dropout=0.0),
+            module.scoring(mask & window, Grid(query=places, key=key_places, device=x.device), position=module.position),
         )
         grid = Grid(query=places, key=range(self._ever.longest), device=x.device)
-        far_scoring = module.scoring(mask & Far(*module.config.reach), grid, (), dropout=0.0)
+        far_scoring = module.scoring(mask & Far(*module.config.reach), grid, position=module.position)
         attended = merge(local, attended_by(q, ever["key"], ever["value"], far_scoring))
         if own is not None:
             queries, is_global = own
-            scoring = module.scoring(mask, grid, (), dropout=0.0)
+            scoring = module.scoring(mask, grid, position=module.position)
             theirs = attended_by(queries, ever["global_key"], ever["global_value"], scoring)
             output = torch.where(is_global[:, None, :, None], theirs.output, attended.output)
             attended = Attended(output, torch.where(is_global[:, None], theirs.lse, attended.lse))
