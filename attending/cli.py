@@ -142,6 +142,9 @@ def plan(
     positive: PositiveOption = None,
     schema: SchemaOption = None,
     where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
     folds: Annotated[int, typer.Option(help="Outer folds of cross-validation.")] = 5,
     repeats: Annotated[int, typer.Option(help="Times that cross-validation is repeated.")] = 5,
     seed: SeedOption = 0,
@@ -158,6 +161,7 @@ def plan(
         positive=positive,
         schema_file=schema,
         where=where,
+        companions=companions(labs, notes, images),
         folds=folds,
         repeats=repeats,
         seed=seed,
@@ -210,7 +214,9 @@ def evaluate(
 def judge(
     predictions: Annotated[Path, typer.Argument(help="Predictions file, CSV.", metavar="PREDICTIONS")],
     against: Annotated[Path | None, typer.Option(help="A second predictions file over the same cases.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write report.html and report.json into.", metavar="DIR")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write report.html and report.json into.", metavar="DIR")
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Judge anyone's predictions: columns id, finding, truth, p_calibrated, and more where there are.

@@ -250,6 +250,35 @@ def test_other_commands_refuse_in_the_same_way(folder: Path) -> None:
     refused(call("schema", folder / "table.csv", "--target", "sick"), "table.schema.toml: exists already")
 
 
+def test_plan_counts_what_companions_hold_as_a_run_does(folder: Path) -> None:
+    sick = {"p000", "p002", "p004"}
+    values = [{"patient_id": id, "code": "lactate", "value": "2.1", "unit": "mmol/L"} for id in sorted(sick)]
+    write_rows(folder / "labs.csv", values)
+    asked = ("plan", folder / "table.csv", *ASKED[:2], "--positive", "yes")
+    narrow = [{name: cell for name, cell in row.items() if name != "crp_mg_l"} for row in rows(40)]
+    write_rows(folder / "table.csv", narrow)
+    without, with_ = call(*asked), call(*asked, "--labs", folder / "labs.csv")
+    assert (without.code, with_.code) == (0, 0), with_.err
+
+    def small(said: Said) -> str:
+        return " ".join(said.out.split()).split("Too small to say anything about (sick):")[1]
+
+    assert "lab" not in small(without)
+    assert "pattern = lab+" in small(with_)  # three patients with a value are too few
+    refused(call(*asked, "--labs", folder / "nothing.csv"), "nothing.csv: no such file")
+
+
+def test_plan_says_which_declared_companion_is_not_given(folder: Path) -> None:
+    write_rows(folder / "labs.csv", [{"patient_id": "p000", "code": "lactate", "value": "2.1", "unit": "mmol/L"}])
+    schema = declared(folder, folder / "table.csv")
+    companion = '[companions.labs]\nid = "patient_id"\ncode = "code"\nvalue = "value"\nunit = "unit"\n'
+    schema.write_text(schema.read_text() + "\n" + companion)
+    lacking = call("plan", folder / "table.csv", "--schema", schema)
+    assert lacking.code == 0, lacking.err
+    assert '"--labs" is not there: absent evidence for every case' in " ".join(lacking.err.split())
+    assert "is not there" not in call("plan", folder / "table.csv", "--schema", schema, "--labs", folder / "labs.csv").err
+
+
 def test_help_needs_nothing_heavy() -> None:
     script = (
         "import sys; from attending.cli import app\n"

@@ -1,7 +1,7 @@
 """`attending schema` and `attending plan`: what is declared and what can be expected, before anything is trained."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table as Grid
@@ -9,7 +9,7 @@ from rich.table import Table as Grid
 from attending.cohort import plan_protocol
 from attending.commands.showing import err, out, show_schema
 from attending.evaluation.plan import expected_widths, too_small_slices
-from attending.intake import declare, read_table
+from attending.intake import LONGEST_SIDE, declare, read_table
 from attending.records import read_charts, write_schema
 from attending.training.bridge import members_of, pattern_of
 
@@ -40,14 +40,22 @@ def plan_table(
     positive: str | None,
     schema_file: Path | None,
     where: str | None,
+    companions: Mapping[str, Path],
     folds: int,
     repeats: int,
     seed: int,
 ) -> None:
-    """Print the protocol, the widths of intervals to expect, and the slices too small to say anything about."""
+    """Print the protocol, the widths of intervals to expect, and the slices too small to say anything about.
+
+    `companions` are long-format files by kind, as a run takes them: what they hold decides who has which evidence.
+    """
     read = read_table(table, where=where)
     schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=(), only=())
-    charts = [chart for chart in read_charts(read, schema).charts if chart.truth]
+    beside = {kind: read_table(path) for kind, path in companions.items()}
+    records = read_charts(read, schema, companions=beside, longest_side=LONGEST_SIDE)
+    for missing in records.missing:
+        err.print(f'"{missing}" is not there: absent evidence for every case', style="yellow", highlight=False)
+    charts = [chart for chart in records.charts if chart.truth]
     protocol = plan_protocol(members_of(charts), folds=folds, repeats=repeats, seed=seed)
     out.print(protocol.reason, highlight=False)
     is_one_split = protocol.split is not None
