@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 from attending.artefacts import write_text
 from attending.commands.varying import Question, asked_of, compare_variants, hold_variants
 from attending.intake import read_table
-from attending.records import Schema, Table, infer_schema
+from attending.records import Sampling, Schema, Table, infer_schema
 from attending.records.values import is_unknown
 from attending.report.side_by_side import SideBySide
 from attending.study import Plan
@@ -159,6 +159,7 @@ def schema_of(table: Table, inputs: tuple[str, ...]) -> Schema:
         schema,
         population="patients with pneumonia shown as teaching cases by radiopaedia or eurorad",
         reference_standard="the diagnosis that the teaching case names",
+        sampling=Sampling.CONVENIENCE,
         warning=WARNING,
         cautions=CAUTIONS,
     )

@@ -79,6 +79,7 @@ def test_the_page_says_what_was_declared_before_any_figure_and_needs_no_network(
     assert places == sorted(places)
     assert head.count("<li>drawn</li>") == 1
     assert "Look at everything" in page
+    assert "Nested cross-validation, 1 repeat, whole groups held out." in head
     assert not re.search(r"https?://(?!www\.w3\.org)|<script|<link|src=", page)
 
 
@@ -100,6 +101,17 @@ def test_small_counts_of_a_difference_stay_in_the_house(tmp_path: Path) -> None:
     write_side_by_side(tmp_path, SideBySide(title="x", variants=(variant,), differences=(small,)))
     (written,) = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))["differences"]
     assert (written["n"], written["events"]) == (None, None)
+
+
+def test_a_quick_look_says_so_before_any_figure(tmp_path: Path) -> None:
+    row = Result(
+        target="t", finding="t", split="test", model="fused", metric="auroc", value=0.7, n=90, events=40, protocol="quick"
+    )
+    shown = SideBySide(title="x", variants=(Variant(name="a", told="A", results=(row,)),))
+    write_side_by_side(tmp_path, shown)
+    head = (tmp_path / "comparison.html").read_text(encoding="utf-8").split("<table>")[0]
+    assert "exploratory, nothing may be concluded" in head
+    assert json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))["protocols"] == list(shown.protocols)
 
 
 def test_nothing_beside_nothing_is_refused() -> None:

@@ -54,6 +54,21 @@ class SideBySide:
         if not self.variants:
             raise ReportError("nothing to put side by side; hold at least one study")
 
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """How the studies were judged, a sentence each kind."""
+        rows = [row for one in self.variants if (row := one.row(MODELS[0])) is not None]
+        return tuple(dict.fromkeys(_protocol_words(row) for row in rows))
+
+
+def _protocol_words(row: Result) -> str:
+    if row.protocol == "quick":
+        return "One quick split: exploratory, nothing may be concluded."
+    if row.protocol in ("cv", "site"):
+        kind = "Nested cross-validation" if row.protocol == "cv" else "One site left out at a time"
+        return f"{kind}, {row.repeats or 1} {'repeat' if row.repeats in (None, 1) else 'repeats'}, whole groups held out."
+    return "One split into train, tune, calibrate and test, whole groups apart."
+
 
 def results_of(folder: Path) -> tuple[Result, ...]:
     """The rows of a finished study's `report.json`, as they may be shared."""
@@ -70,6 +85,7 @@ def write_side_by_side(folder: Path, shown: SideBySide) -> tuple[Path, Path]:
         "title": shown.title,
         "warning": shown.warning,
         "cautions": list(shown.cautions),
+        "protocols": list(shown.protocols),
         "variants": [
             {"name": one.name, "told": one.told, "rows": [row.to_row() for model in MODELS if (row := one.row(model))]}
             for one in shown.variants
