@@ -18,7 +18,7 @@ from attending.report.sharing import shared_patterns
 
 HEAD_METRICS = ("auroc", "calibration_slope", "brier")
 WHOLE_METRICS = ("auroc", "auroc_within_site", "auprc", "brier", "log_loss", "calibration_slope", "calibration_intercept")
-UNADJUSTED = {"foreign": "the only one asked for, not adjusted; whether it was declared beforehand is unknown"}
+UNADJUSTED = {"foreign": "not adjusted; whether it was declared beforehand is unknown"}
 THRESHOLD_METRICS = ("sensitivity", "specificity", "ppv", "npv", "flagged_per_100", "net_benefit")
 
 
