@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attending.attention import AttentionError, YarnScaling, everything, keep_keys
+from attending.attention import AttentionError, YarnScaling, causal, everything, keep_keys, window
 from attending.attention.known import LAYOUTS, Known, adopt_attention, load_attention
 from tests.attention.examples import tokens
 from tests.attention.published import DIM, HEADS, LENGTH, PUBLISHED, Published
@@ -142,6 +142,15 @@ def test_a_weight_that_nobody_reads_is_refused() -> None:
 def test_settings_that_cannot_be_followed_are_refused(name: str, changed: dict[str, Any], message: str) -> None:
     with pytest.raises(AttentionError, match=message):
         known(PUBLISHED[name], **changed)
+
+
+@pytest.mark.parametrize(("layer", "slides"), [(1, False), (2, True), (3, True)])
+def test_the_first_layers_of_qwen3_have_no_window(layer: int, slides: bool) -> None:
+    """In settings from before `layer_types`; `max_window_layers` counts the layers that go without."""
+    one = PUBLISHED["qwen3"]
+    settings = one.settings | {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 2}
+    found = load_attention(one.weights(), settings, layer=layer, prefix="")
+    assert found.mask == (causal() & window(4, 0) if slides else causal())
 
 
 def test_missing_mixed_and_biased_weights_are_named() -> None:

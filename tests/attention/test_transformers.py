@@ -163,6 +163,47 @@ def test_numbers_that_are_added_stay_numbers(library: Any) -> None:
     same(ours(input_ids=IDS, attention_mask=added).logits, eager(input_ids=IDS, attention_mask=added).logits)
 
 
+@torch.no_grad()
+def test_sinks_agree(library: Any) -> None:
+    logits = []
+    for attention in ("eager", NAME):
+        config = library.GptOssConfig(**_SINKS)
+        config._attn_implementation = attention
+        model = library.GptOssForCausalLM(config).eval()
+        for i, parameter in enumerate(model.parameters()):
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(i)) * 0.3)
+        logits.append(model(input_ids=IDS, attention_mask=PADDED["right"]).logits[PADDED["right"].bool()])
+    same(logits[1], logits[0])
+
+
+_SINKS = {
+    **{"vocab_size": 50, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4},
+    **{"num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 5},
+    **{"max_position_embeddings": 64, "pad_token_id": 0, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
+    "eos_token_id": 1,
+}
+
+
+def test_what_a_call_says_of_the_scores_is_followed(library: Any) -> None:
+    """Biases, fixed caches and dropout, against transformers' own function for PyTorch's attention."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    from attending.attention.transformers.interface import attend_for
+
+    q, k, v = (hub.tokens(2, 4 * 6, 8, seed=seed).view(2, 4, 6, 8) for seed in range(3))
+    bias = hub.tokens(4, 6, 6, seed=3)[None]
+    module = nn.Identity()
+    for given in ({}, {"is_causal": False}, {"scaling": 0.9}, {"position_bias": bias}):
+        wanted, _ = sdpa_attention_forward(module, q, k, v, None, **given)
+        same(attend_for(module, q, k, v, None, **given)[0], wanted)
+    wide_k, wide_v = (torch.cat([one, hub.tokens(2, 16, 8).view(2, 4, 4, 8)], dim=2) for one in (k, v))
+    same(attend_for(module, q, wide_k, wide_v, None)[0], attend_for(module, q, k, v, None)[0])
+    torch.manual_seed(0)
+    counts = [attend_for(module, q, k, v.new_ones(1).expand(v.shape), None, dropout=0.5)[0] for _ in range(60)]
+    assert len({round(float(one[0, 0, 0, 0]), 3) for one in counts}) == 2  # one key: kept twice, or lost
+    assert torch.stack(counts).mean().item() == pytest.approx(1.0, abs=0.05)
+
+
 def test_what_is_not_served_is_refused(library: Any) -> None:
     from attending.attention.transformers.interface import attend_for
 
@@ -251,7 +292,8 @@ def test_absorbed_trains_and_leaves_no_trace(library: Any) -> None:
     for inside in (False, True):
         model.zero_grad()
         with absorbed(model) if inside else nullcontext():
-            model(input_ids=IDS, labels=IDS).loss.backward()
+            cache = model(input_ids=IDS[:, :17], use_cache=True).past_key_values
+            model(input_ids=IDS[:, 17:], labels=IDS[:, 17:], past_key_values=cache).loss.backward()
         gradients.append({key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None})
     for key, wanted in gradients[0].items():
         same(gradients[1][key], wanted, 2e-5)
