@@ -309,3 +309,17 @@ def test_models_without_latents_are_refused(library: Any) -> None:
         absorbed(hub.model("llama", "ForCausalLM")),
     ):
         pass
+
+
+def test_what_a_gradient_still_needs_is_not_written_over(library: Any) -> None:
+    from attending.attention.transformers.latents import LatentLayer
+
+    layer, parts = LatentLayer(), [hub.tokens(2, 1, 12, seed=seed)[:, None].requires_grad_() for seed in range(3)]
+    total = torch.zeros(())
+    for part in parts:
+        latent, rope = layer.update(part[..., :8], part[..., 8:])
+        total = total + latent.square().sum() + rope.square().sum()
+    total.backward()
+    for i, part in enumerate(parts):
+        assert part.grad is not None
+        same(part.grad, 2.0 * (3 - i) * part.detach())
