@@ -117,6 +117,43 @@ def run(
     )
 
 
+@app.command()
+def audit(
+    table: TableArgument,
+    target: TargetOption = None,
+    positive: PositiveOption = None,
+    schema: SchemaOption = None,
+    ignore: IgnoreOption = "",
+    only: OnlyOption = "",
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
+    json: Annotated[Path | None, typer.Option("--json", help="File for all findings, with ids.", metavar="FILE")] = None,
+    strict: StrictOption = False,
+) -> None:
+    """Look for what would make results too good: leaks, shortcuts, duplicates and unreadable data, before any training.
+
+    Exit code 0: nothing blocks; 1: something does; 2: bad input. Example: attending audit patients.csv --target diagnosis
+    """
+    from attending.commands.auditing import audit_table
+
+    verdict = audit_table(
+        table,
+        targets=listed(target or ""),
+        positive=positive,
+        schema_file=schema,
+        ignore=listed(ignore),
+        only=listed(only),
+        where=where,
+        companions=companions(labs, notes, images),
+        json_file=json,
+        is_strict=strict,
+    )
+    if verdict.blocking:
+        raise typer.Exit(1)
+
+
 @app.command("schema")
 def schema_(
     table: TableArgument,

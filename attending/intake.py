@@ -4,7 +4,7 @@ The one way in for training, prediction, evaluation and audit, so that they cann
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -33,11 +33,15 @@ LONGEST_SIDE = 512
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Intake:
-    """One table, taken in. `own_id` names a case as the table does: it stays beside the data, never in a report."""
+    """One table, taken in with its companions by kind.
+
+    `own_id` names a case as the table does: it stays beside the data, never in a report.
+    """
 
     table: Table
     records: Records
     deidentified: Deidentified
+    companions: Mapping[str, Table] = field(default_factory=dict, repr=False)
 
     @property
     def schema(self) -> Schema:
@@ -88,15 +92,17 @@ def take_in(
 
     `companions` are long-format files by kind: labs, notes, images.
     """
+    beside = {kind: read_table(path) for kind, path in companions.items()}
     records = read_charts(
         table,
         schema,
-        companions={kind: read_table(path) for kind, path in companions.items()},
+        companions=beside,
         longest_side=LONGEST_SIDE,
         is_strict=is_strict,
         needs_truth=needs_truth,
     )
-    return Intake(table=table, records=records, deidentified=deidentify(records.charts, key=project_key(key_file)))
+    deidentified = deidentify(records.charts, key=project_key(key_file))
+    return Intake(table=table, records=records, deidentified=deidentified, companions=beside)
 
 
 def declared_by(model_schema: str) -> Schema:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from attending.artefacts import MANIFEST, sha256, write_text
+from attending.audit import Verdict
 from attending.baselines.catalog import forced_baselines
 from attending.case import Case, Note, Scan
 from attending.cohort import Protocol, plan_protocol
@@ -100,10 +101,14 @@ def hold_study(
     *,
     plan: Plan,
     out: Path,
+    audit: Verdict | None = None,
     told: Told = lambda stage, progress: None,
     said: Callable[[str], None] = lambda _: None,
 ) -> Study:
-    """Hold the study and write its folder. Raises `StudyError` when `out` holds another one."""
+    """Hold the study and write its folder. Raises `StudyError` when `out` holds another one.
+
+    `audit` is what was found in the table beforehand, for the report; None says there that no audit was run.
+    """
     begun = datetime.now(UTC)
     task, schema = intake.task, intake.schema
     cases = [case for case in intake.cases if case.truth]
@@ -147,7 +152,7 @@ def hold_study(
     )
     if (work / JOURNAL).exists():
         (work / JOURNAL).replace(out / JOURNAL)
-    _write(study, plan=plan, out=out)
+    _write(study, plan=plan, out=out, audit=audit)
     shutil.rmtree(work)
     return study
 
@@ -254,17 +259,17 @@ def _provenance(intake: Intake, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _write(study: Study, *, plan: Plan, out: Path) -> None:
+def _write(study: Study, *, plan: Plan, out: Path, audit: Verdict | None) -> None:
     study.model.save(out / MODEL)
     split = "test" if study.protocol.kind in ("split", "quick") else "cv"
     own = study.intake.own_ids()
     named = {model: _with_own_ids(rows, own) for model, rows in study.trial.outcomes.items()}
     write_text(out / PREDICTIONS, predictions_text({split: named}))
     write_text(out / SPLIT, split_text(study.protocol, own))
-    write_report(out, report_of(study, plan=plan, out=out))
+    write_report(out, report_of(study, plan=plan, out=out, audit=audit))
 
 
-def report_of(study: Study, *, plan: Plan, out: Path) -> Report:
+def report_of(study: Study, *, plan: Plan, out: Path, audit: Verdict | None = None) -> Report:
     """What the study found, as a report."""
     schema, declared = study.intake.schema, study.intake.schema.primary
     chosen = [str(choice["best baseline"]) for choice in study.trial.choices if choice["best baseline"] is not None]
@@ -287,6 +292,7 @@ def report_of(study: Study, *, plan: Plan, out: Path) -> Report:
         ),
         provenance=_provenance(study.intake, plan)
         | {"seconds": round(study.seconds), "model": study.model.id, "model_manifest_sha256": sha256(out / MODEL / MANIFEST)},
+        audit=audit,
         warning=schema.warning,
         cautions=schema.cautions,
         notes=(unknown,) if unknown else (),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast, get_args
 
+from attending.commands.auditing import audit_first
 from attending.commands.showing import bars, device_of, err, out, show_results, show_schema, threads_of
 from attending.evaluation.result import verdict
 from attending.intake import declare, read_table, take_in
@@ -37,7 +38,7 @@ def run_table(
     tunes_encoder: bool = False,
     image_encoder: str | None = None,
 ) -> Study:
-    """Read, declare, take in, hold the study, and print what it found."""
+    """Read, declare, take in, audit, hold the study unless the audit blocks, and print what it found."""
     if protocol not in get_args(ProtocolKind):
         raise ValueError(f"--protocol {protocol}: expected one of {', '.join(get_args(ProtocolKind))}")
     if schema_file is None and not targets:
@@ -61,8 +62,11 @@ def run_table(
         tunes_encoder=tunes_encoder,
         image_encoder=image_encoder,
     )
+    verdict = audit_first(intake)
     with bars() as told:
-        study = hold_study(intake, plan=plan, out=out, told=told, said=lambda sentence: err.print(sentence, highlight=False))
+        study = hold_study(
+            intake, plan=plan, out=out, audit=verdict, told=told, said=lambda sentence: err.print(sentence, highlight=False)
+        )
     print_study(study, folder=out)
     return study
 

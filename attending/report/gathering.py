@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from attending.audit import Severity, Verdict
 from attending.case import Case, Demographics, Embedding, Evidence, Lab, Note, Scan, Sign
 from attending.cohort import Protocol
 from attending.diagnosis import Task
@@ -16,6 +17,7 @@ from attending.records import EACH_ROW, Records, Schema, TargetKind
 from attending.report.report import (
     UNSTATED,
     Audit,
+    AuditFinding,
     ColumnRow,
     Conduct,
     Curves,
@@ -56,7 +58,7 @@ def gather(
     outcomes: Mapping[str, Outcomes],
     primary: Primary,
     provenance: Mapping[str, object],
-    audit: Audit | None = None,
+    audit: Verdict | None = None,
     thresholds: tuple[float, float] = THRESHOLDS,
     warning: str = "",
     cautions: tuple[str, ...] = (),
@@ -67,8 +69,8 @@ def gather(
     """The report of a study. `cases` are those that took part; `records` say which rows did not, and why.
 
     `conduct` is that of a protocol (`conduct_of`) or of an evaluation. `thresholds` are the declared ends of the
-    decision curve. `outcomes` hold the primary model and whatever the curves should be held against. `warning` and `cautions`
-    stand on the first screen.
+    decision curve. `audit` is None where none was held. `outcomes` hold the primary model and whatever the curves should be
+    held against. `warning` and `cautions` stand on the first screen.
     """
     schema = records.schema
     return Report(
@@ -78,7 +80,7 @@ def gather(
         conduct=conduct,
         results=tuple(results),
         primary=primary,
-        audit=audit or Audit(waivers=dict(schema.waivers)),
+        audit=Audit(waivers=dict(schema.waivers)) if audit is None else audit_of(audit),
         curves=curves_of(
             outcomes,
             primary,
@@ -112,6 +114,30 @@ def gather(
         labels=labels or {},
         model={name: str(value) for name, value in (model or {}).items()},
     )
+
+
+_LEVELS: Mapping[Severity, str] = {Severity.BLOCK: "blocks", Severity.WARN: "warns", Severity.NOTE: "notes"}
+FEWEST_TOLD = 5
+"""Fewer cases than this are not counted in a report that may be passed on."""
+
+
+def audit_of(verdict: Verdict) -> Audit:
+    """What an audit said, without ids and without small counts."""
+    findings = []
+    for one in verdict.findings:
+        reason = verdict.waiver_of(one)
+        n = len(one.rows)
+        cases = [] if not n else [f"{n} cases" if n >= FEWEST_TOLD else f"fewer than {FEWEST_TOLD} cases"]
+        told = ". ".join([one.told[:1].upper() + one.told[1:], *cases, one.effect[:1].upper() + one.effect[1:]])
+        findings.append(
+            AuditFinding(
+                check=f"{one.trap} {one.check}",
+                level=_LEVELS[one.severity] if reason is None else f"{_LEVELS[one.severity]}, waived",
+                told=f"{told}. {f'Waived: {reason}' if reason else f'Remedy: {one.remedy}'}",
+            )
+        )
+    unasked = [AuditFinding(check="not asked", level="notes", told=sentence) for sentence in verdict.unasked]
+    return Audit(verdict=f"{verdict}.".capitalize(), findings=(*findings, *unasked), waivers=dict(verdict.waivers))
 
 
 def question_of(schema: Schema) -> Question:

@@ -1,0 +1,80 @@
+"""All checks on one material, and what follows: a verdict with the waivers that a person declared.
+
+A waiver, in the schema file, names a trap or a check and gives the reason why it does not apply; what it covers no longer
+blocks, and stays in sight.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from attending.audit.catalog import CHECKS
+from attending.audit.check import AuditError, Check
+from attending.audit.finding import DATA, TRAPS, Finding, Severity
+from attending.audit.material import Material
+from attending.records.error import did_you_mean
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What all checks found, the gravest first. `waivers` map a trap or check to the reason; `unasked` says what could not be
+    asked, and why, a sentence each."""
+
+    findings: tuple[Finding, ...]
+    checks: tuple[str, ...]
+    waivers: Mapping[str, str] = field(default_factory=dict)
+    unasked: tuple[str, ...] = ()
+
+    def waiver_of(self, finding: Finding) -> str | None:
+        """The reason why a finding does not apply, or None."""
+        return self.waivers.get(finding.trap) or self.waivers.get(finding.check)
+
+    @property
+    def blocking(self) -> tuple[Finding, ...]:
+        """What blocks and is not waived."""
+        return tuple(one for one in self.findings if one.severity is Severity.BLOCK and self.waiver_of(one) is None)
+
+    def __str__(self) -> str:
+        """One sentence: how many findings of which weight."""
+        waived = sum(self.waiver_of(one) is not None for one in self.findings)
+        counts = {
+            severity: sum(one.severity is severity and self.waiver_of(one) is None for one in self.findings)
+            for severity in Severity
+        }
+        words = {Severity.BLOCK: "blocking finding", Severity.WARN: "warning", Severity.NOTE: "note"}
+        told = [f"{n} {words[severity]}{'s' if n > 1 else ''}" for severity, n in counts.items() if n]
+        told += [f"{waived} waived"] if waived else []
+        return f"{', '.join(told) or 'nothing found'} by {len(self.checks)} checks"
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON types: findings with trap, check, severity, columns, rows, evidence, remedy, and more."""
+        return {
+            "format": FORMAT,
+            "verdict": str(self),
+            "blocks": bool(self.blocking),
+            "checks": list(self.checks),
+            "waivers": dict(self.waivers),
+            "unasked": list(self.unasked),
+            "findings": [{**one.to_plain(), "waived": self.waiver_of(one)} for one in self.findings],
+        }
+
+
+def audit(material: Material, *, checks: Mapping[str, Check] = CHECKS) -> Verdict:
+    """Put every check to the material. Raises `AuditError` for a waiver of something that does not exist."""
+    known = (*TRAPS, DATA, *checks)
+    for waived in material.schema.waivers:
+        if waived not in known and waived not in {f"T{number}" for number in range(13, 21)}:
+            raise AuditError(
+                f'the schema waives "{waived}", expected a trap ({TRAPS[0]} to {TRAPS[-1]}, {DATA}) or a check '
+                f"({', '.join(checks)}).{did_you_mean(waived, known)}"
+            )
+    findings = [finding for check in checks.values() for finding in check.look(material)]
+    findings.sort(key=lambda one: one.severity.rank)
+    return Verdict(
+        findings=tuple(findings),
+        checks=tuple(checks),
+        waivers=dict(material.schema.waivers),
+        unasked=material.too_rare,
+    )

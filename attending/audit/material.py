@@ -1,0 +1,127 @@
+"""What the audit looks at: a table, what was declared about it, its charts and its protocol, on the identified side.
+
+After privacy the ids, paths, raw columns and times that most traps live in are gone. Cells are looked at per case; a case of
+several rows shows its first filled cell.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from attending.case import Chart
+from attending.cohort import Protocol
+from attending.records import Records, Schema, Table
+
+FEWEST = 10
+"""Groups with and groups without a finding from which on anything is said about what predicts it."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Truth:
+    """One finding over the cases whose truth is known: their indices, and whether they have it."""
+
+    finding: str
+    cases: Int[np.ndarray, " known"]
+    is_event: Bool[np.ndarray, " known"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """`records` are the charts of `table`, read with its `companions`; `protocol` is None before one was planned."""
+
+    table: Table = field(repr=False)
+    records: Records = field(repr=False)
+    companions: Mapping[str, Table] = field(default_factory=dict, repr=False)
+    protocol: Protocol | None = None
+
+    @property
+    def schema(self) -> Schema:
+        """The schema as used."""
+        return self.records.schema
+
+    @property
+    def charts(self) -> tuple[Chart, ...]:
+        """The cases, in table order."""
+        return self.records.charts
+
+    @property
+    def folder(self) -> Path:
+        """What image paths are relative to."""
+        return self.table.path.parent
+
+    def __len__(self) -> int:
+        return len(self.charts)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The table's own id of each case."""
+        return tuple(str(chart.id) for chart in self.charts)
+
+    @cached_property
+    def patients(self) -> Int[np.ndarray, " case"]:
+        """Number of each case's patient."""
+        return np.unique([str(chart.patient) for chart in self.charts], return_inverse=True)[1]
+
+    @cached_property
+    def groups(self) -> Int[np.ndarray, " case"]:
+        """Number of each case's widest group."""
+        return np.unique([str(chart.group) for chart in self.charts], return_inverse=True)[1]
+
+    @cached_property
+    def weights(self) -> Float[np.ndarray, " case"]:
+        """1 / (number of cases of the patient)."""
+        return 1.0 / np.bincount(self.patients)[self.patients]
+
+    def cells(self, column: str) -> list[str | None]:
+        """A column's cell of each case, stripped; None for blank. All None where the table lacks the column."""
+        if column not in self.table.frame.columns:
+            return [None] * len(self)
+        cells = self.table.cells(column)
+        found: list[str | None] = []
+        for rows in self._positions:
+            filled = (cells[at] for at in rows)
+            cell = next((cell for cell in filled if cell is not None), None)
+            found.append(None if cell is None else cell.strip())
+        return found
+
+    @cached_property
+    def _positions(self) -> tuple[tuple[int, ...], ...]:
+        """Positions in the table of the rows behind each case."""
+        at = {int(row): position for position, row in enumerate(self.table.rows)}
+        return tuple(tuple(at[row] for row in rows) for rows in self.records.rows)
+
+    @cached_property
+    def truths(self) -> tuple[Truth, ...]:
+        """The findings with at least `FEWEST` groups of either class: only of these can be said what predicts them."""
+        return tuple(truth for truth in self._all_truths if self._fewest(truth) >= FEWEST)
+
+    @cached_property
+    def too_rare(self) -> tuple[str, ...]:
+        """The findings about which nothing can be said, and why, one sentence each."""
+        return tuple(
+            f'"{truth.finding}": {self._fewest(truth)} groups of the rarer class, fewer than {FEWEST}: '
+            "what predicts it cannot be asked"
+            for truth in self._all_truths
+            if self._fewest(truth) < FEWEST
+        )
+
+    @cached_property
+    def _all_truths(self) -> tuple[Truth, ...]:
+        made = []
+        for finding in self.schema.findings:
+            cases = np.array([at for at, chart in enumerate(self.charts) if finding in chart.truth], dtype=int)
+            is_event = np.array([self.charts[at].truth[finding] for at in cases], dtype=bool)
+            made.append(Truth(finding=finding, cases=cases, is_event=is_event))
+        return tuple(made)
+
+    def _fewest(self, truth: Truth) -> int:
+        groups = self.groups[truth.cases]
+        return min(len(np.unique(groups[truth.is_event])), len(np.unique(groups[~truth.is_event])))
+
+    def named(self, cases: np.ndarray) -> tuple[str, ...]:
+        """The ids of these cases."""
+        return tuple(self.ids[at] for at in cases)

@@ -1,0 +1,85 @@
+"""T1: one person under several patient ids, so that visits of the same body may part.
+
+Asked of the columns that name people and of patient-like columns that nobody uses. A name alone, or a birthday alone, is
+shared by strangers; a record number or two such columns together are not.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from attending.audit.check import Check
+from attending.audit.finding import Finding, Severity
+from attending.audit.material import Material
+from attending.records import names
+from attending.records.schema import Column, Role
+from attending.records.values import is_unknown
+
+_KEY_WORDS = frozenset({"record", "mrn", "ssn", "nhs", "insurance", "passport", "key", "id", "pid", "number", "no", "nr"})
+_UNUSED = (Role.IGNORED, Role.BOOKKEEPING, Role.STRATUM, Role.SIGN, Role.IDENTITY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonsCheck(Check):
+    """`rarest`: a column names people from this share of different values among its filled cells on."""
+
+    name: str = "persons"
+    traps: tuple[str, ...] = ("T1",)
+    rarest: float = 0.5
+
+    def look(self, material: Material) -> tuple[Finding, ...]:
+        """Ids and pairs of identifying columns that several groups share."""
+        found = []
+        for columns in self._keys(material):
+            shared = _shared(material, [material.cells(name) for name in columns])
+            if shared:
+                found.append(self._found(material, columns, shared))
+        # A wider key repeats what a narrower one told; the one that joins most cases says it.
+        found.sort(key=lambda finding: -len(finding.rows))
+        return tuple(found[:1])
+
+    def _keys(self, material: Material) -> list[tuple[str, ...]]:
+        naming = [column for column in material.schema.of(Role.IDENTITY) if self._is_rare(material, column)]
+        single = [(column.name,) for column in naming if set(names.words(column.name)) & _KEY_WORDS]
+        single += [
+            (column.name,)
+            for column in material.schema.columns
+            if column.role in _UNUSED and "_".join(names.words(column.name)) in (*names.PATIENT, "group_id", "family_id")
+        ]
+        pairs = [(a.name, b.name) for a, b in combinations(naming, 2)]
+        return list(dict.fromkeys([*single, *pairs]))
+
+    def _is_rare(self, material: Material, column: Column) -> bool:
+        filled = [cell for cell in material.cells(column.name) if cell is not None and not is_unknown(cell)]
+        n_patients = len(np.unique(material.patients))
+        return len(filled) >= 10 and len(set(filled)) >= self.rarest * min(len(filled), n_patients)
+
+    def _found(self, material: Material, columns: tuple[str, ...], shared: list[np.ndarray]) -> Finding:
+        cases = np.concatenate(shared)
+        together = " and ".join(f'"{name}"' for name in columns)
+        return Finding(
+            trap="T1",
+            check=self.name,
+            severity=Severity.BLOCK,
+            told=f"the same person stands under several patients: equal {together} in different groups",
+            evidence=f"{len(shared)} values of {together} are shared by several groups, {len(cases)} cases in all",
+            effect="visits of one person may stand in training and in test, so that results are too good",
+            remedy=f'give "{columns[0]}" the role "{Role.GROUP.value}" in the schema file (attending schema TABLE), '
+            "or correct the patient ids",
+            columns=columns,
+            rows=material.named(np.sort(cases)),
+        )
+
+
+def _shared(material: Material, columns: Sequence[Sequence[str | None]]) -> list[np.ndarray]:
+    """The cases of each value that stands in more than one group."""
+    held: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for case, cells in enumerate(zip(*columns, strict=True)):
+        filled = tuple(cell.casefold() for cell in cells if cell is not None and not is_unknown(cell))
+        if len(filled) == len(columns):
+            held[filled].append(case)
+    groups = material.groups
+    return [np.array(cases) for cases in held.values() if len(cases) > 1 and len(set(groups[cases])) > 1]

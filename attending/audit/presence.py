@@ -1,0 +1,71 @@
+"""T11: that something is there, or not, tells the answer: tests are ordered for the sick, fields are filled in for a reason.
+
+Looks at which fields each case holds and at nothing in them.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from attending.audit.check import Check
+from attending.audit.finding import Finding, Severity
+from attending.audit.material import Material, Truth
+from attending.audit.ranking import cross_fitted, rank
+from attending.case import Chart, Demographics, Embedding, Lab, Note, Scan, Sign
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresenceCheck(Check):
+    """`least`: the lower limit of the AUROC of presence alone from which on it warns."""
+
+    name: str = "presence"
+    traps: tuple[str, ...] = ("T11",)
+    least: float = 0.6
+    most_columns: int = 8
+
+    def look(self, material: Material) -> tuple[Finding, ...]:
+        """One finding for the pattern of presence, naming the fields that differ most."""
+        held = [fields_of(chart) for chart in material.charts]
+        fields = sorted(name for name, n in Counter(name for names in held for name in names).items() if n < len(held))
+        if not fields:
+            return ()
+        features = np.array([[name in names for name in fields] for names in held], dtype=float)
+        alarms = []
+        for truth in material.truths:
+            found = rank(material, truth, cross_fitted(material, truth, features), tests=len(material.truths))
+            if found is not None and found.low >= self.least:
+                alarms.append((found, self._most_different(truth, features, fields)))
+        if not alarms:
+            return ()
+        worst, columns = max(alarms, key=lambda alarm: alarm[0].low)
+        return (
+            Finding(
+                trap="T11",
+                check=self.name,
+                severity=Severity.WARN,
+                told=f"which fields are filled in tells the answer without any value: {worst}",
+                evidence="; ".join(str(found) for found, _ in alarms),
+                effect="a model can answer from what was ordered or written down instead of from what was found",
+                remedy="leave out the fields named here (--ignore a,b), or restrict to cases that have them (--where); "
+                "compare with the baseline site-and-missingness",
+                columns=columns,
+            ),
+        )
+
+    def _most_different(self, truth: Truth, features: np.ndarray, fields: list[str]) -> tuple[str, ...]:
+        held = features[truth.cases]
+        gap = np.abs(held[truth.is_event].mean(axis=0) - held[~truth.is_event].mean(axis=0))
+        return tuple(fields[at] for at in np.argsort(-gap, kind="stable")[: self.most_columns] if gap[at] > 0.05)
+
+
+def fields_of(chart: Chart) -> frozenset[str]:
+    """Names of the fields of which a chart holds anything."""
+    names = set()
+    for evidence in chart.evidence:
+        match evidence:
+            case Demographics(age_years=age, sex=sex):
+                names |= {name for name, value in (("age_years", age), ("sex", sex)) if value is not None}
+            case Lab(code=name) | Sign(name=name) | Note(field_name=name) | Scan(field_name=name) | Embedding(name=name):
+                names.add(name)
+    return frozenset(names)

@@ -1,0 +1,111 @@
+"""How well one thing alone ranks a finding, and how surely: the number by which every alarm of the audit is judged.
+
+An alarm asks the lower limit of an AUROC, adjusted for all that was looked at (design notes, evidence.md §3), never the AUROC
+itself. What must be learned first (categories, presence, words) is learned on other groups than it is held against, by
+naive Bayes: it needs no tuning, and what it cannot rank alone is no plain shortcut.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.sparse import csr_matrix
+
+from attending.audit.material import Material, Truth
+from attending.evaluation.discrimination import auroc
+from attending.evaluation.interval import area_interval, area_score_interval
+from attending.evaluation.metric import Sample, sample
+
+ALPHA = 0.01
+"""Chance that one audit gives any false alarm of one kind, before its alarm asks for an effect on top."""
+FOLDS = 5
+_SMOOTHING = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """AUROC of one thing for one finding, in its better direction, with its adjusted lower limit."""
+
+    finding: str
+    area: float
+    low: float
+    n: int
+    events: int
+
+    def __str__(self) -> str:
+        return f'AUROC {self.area:.2f} for "{self.finding}" (adjusted limit {self.low:.2f}; {self.events} of {self.n})'
+
+
+def rank(
+    material: Material, truth: Truth, scores: Float[np.ndarray, " known"], *, tests: int, chosen: np.ndarray | None = None
+) -> Ranking | None:
+    """How well scores of the known cases rank a finding, as one of `tests` questions; NaN takes no part.
+
+    `chosen` restricts to some of the known cases. None where too few of either class are left.
+    """
+    held = np.isfinite(scores) if chosen is None else np.isfinite(scores) & chosen
+    cases, is_event = truth.cases[held], truth.is_event[held]
+    groups = material.groups[cases]
+    if min(len(np.unique(groups[is_event])), len(np.unique(groups[~is_event]))) < 2 * FOLDS:
+        return None
+    found = _area(material, cases, is_event, scores[held])
+    if found < 0.5:
+        scores, found = -scores, 1.0 - found
+    rows = _rows(material, cases, is_event, scores[held])
+    level = 1.0 - ALPHA / max(tests, 1)
+    limits = (area_interval(rows, found, level)[0], area_score_interval(rows, found, level)[0])
+    low = min(limit if np.isfinite(limit) else 0.0 for limit in limits)
+    return Ranking(finding=truth.finding, area=found, low=low, n=int(held.sum()), events=int(is_event.sum()))
+
+
+def cross_fitted(
+    material: Material, truth: Truth, features: np.ndarray | csr_matrix, *, seed: int = 0
+) -> Float[np.ndarray, " known"]:
+    """Log-likelihood ratio of each known case by naive Bayes on indicators [case, feature], learned on other groups."""
+    held = csr_matrix(features, dtype=np.float64)[truth.cases]
+    groups, is_event = material.groups[truth.cases], truth.is_event
+    fold = _folds(groups, is_event, seed=seed)
+    scores = np.empty(len(groups))
+    for k in range(FOLDS):
+        away = fold == k
+        odds, constant = _weights(held[~away], is_event[~away])
+        scores[away] = held[away] @ odds + constant
+    return scores
+
+
+def indicators(cells: Sequence[str | None]) -> np.ndarray:
+    """One column per value that occurs, blank cells among them as a value of their own."""
+    values, which = np.unique(["" if cell is None else cell for cell in cells], return_inverse=True)
+    return np.eye(len(values))[which]
+
+
+def _weights(features: csr_matrix, is_event: np.ndarray) -> tuple[np.ndarray, float]:
+    rates = []
+    for held in (features[is_event], features[~is_event]):
+        rates.append((np.asarray(held.sum(axis=0)).ravel() + _SMOOTHING) / (held.shape[0] + 2.0 * _SMOOTHING))
+    with_, without = rates
+    off = np.log1p(-with_) - np.log1p(-without)
+    return np.log(with_) - np.log(without) - off, float(off.sum())
+
+
+def _folds(groups: np.ndarray, is_event: np.ndarray, *, seed: int) -> np.ndarray:
+    """Whole groups into folds, those with an event spread evenly."""
+    names, which = np.unique(groups, return_inverse=True)
+    has_event = np.bincount(which, weights=is_event) > 0
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(has_event[order], kind="stable")]
+    fold = np.empty(len(names), dtype=int)
+    fold[order] = np.arange(len(names)) % FOLDS
+    return fold[which]
+
+
+def _rows(material: Material, cases: np.ndarray, is_event: np.ndarray, scores: np.ndarray) -> Sample:
+    return sample(
+        probability=scores, truth=is_event.astype(float), weight=material.weights[cases], cluster=material.groups[cases]
+    )
+
+
+def _area(material: Material, cases: np.ndarray, is_event: np.ndarray, scores: np.ndarray) -> float:
+    rows = _rows(material, cases, is_event, scores)
+    return float(auroc(rows, rows.weight[None, :])[0])

@@ -1,0 +1,88 @@
+"""`attending audit`, and the audit that `attending run` holds first."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import typer
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from attending.artefacts import write_text
+from attending.audit import Finding, Material, Severity, Verdict, audit
+from attending.commands.showing import err, out
+from attending.intake import LONGEST_SIDE, Intake, declare, read_table
+from attending.records import read_charts
+
+MOST_IDS = 5
+_STYLES = {Severity.BLOCK: "bold red", Severity.WARN: "yellow", Severity.NOTE: None}
+
+
+def audit_table(
+    table: Path,
+    *,
+    targets: Sequence[str],
+    positive: str | None,
+    schema_file: Path | None,
+    ignore: Sequence[str],
+    only: Sequence[str],
+    where: str | None,
+    companions: Mapping[str, Path],
+    json_file: Path | None,
+    is_strict: bool,
+) -> Verdict:
+    """Read, declare, look, print, and write the findings as JSON where a file is named."""
+    read = read_table(table, where=where)
+    schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=ignore, only=only)
+    beside = {kind: read_table(path) for kind, path in companions.items()}
+    records = read_charts(read, schema, companions=beside, longest_side=LONGEST_SIDE, is_strict=is_strict)
+    verdict = audit(Material(table=read, records=records, companions=beside))
+    if json_file is not None:
+        write_text(json_file, json.dumps(verdict.to_plain(), indent=2, ensure_ascii=False) + "\n")
+    show_verdict(verdict)
+    return verdict
+
+
+def audit_first(intake: Intake) -> Verdict:
+    """The audit of what a run took in. Ends the command with code 1 when anything blocks that is not waived."""
+    verdict = audit(Material(table=intake.table, records=intake.records, companions=intake.companions))
+    if not verdict.blocking:
+        err.print(f"audit: {verdict} (attending audit TABLE tells them; they are in the report)", highlight=False, markup=False)
+        return verdict
+    show_verdict(verdict)
+    traps = ", ".join(dict.fromkeys(one.trap for one in verdict.blocking))
+    err.print(
+        f"attending: the audit blocks this run ({traps}): follow the remedies above, or waive a trap in the schema file with "
+        f'the reason why it does not apply: [waivers] {verdict.blocking[0].trap} = "..."',
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    raise typer.Exit(1)
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """A row per finding: trap, weight, evidence, effect and remedy; then the waivers and what could not be asked."""
+    out.print(f"Audit: {verdict}", highlight=False, markup=False)
+    if verdict.findings:
+        grid = Grid(box=None, pad_edge=False, show_lines=True)
+        for name in ("trap", "severity", "found", "effect", "remedy"):
+            grid.add_column(name, overflow="fold")
+        for one in verdict.findings:
+            waived = verdict.waiver_of(one)
+            weight = one.severity.value if waived is None else f"{one.severity.value}, waived"
+            cells = (one.trap, weight, _told(one), one.effect, one.remedy)
+            grid.add_row(*(escape(cell) for cell in cells), style=_STYLES[one.severity])
+        out.print(grid, highlight=False)
+    for waived, reason in verdict.waivers.items():
+        out.print(f"waived: {waived}: {reason}", highlight=False, markup=False)
+    for sentence in verdict.unasked:
+        err.print(f"not asked: {sentence}", highlight=False, markup=False)
+
+
+def _told(finding: Finding) -> str:
+    told = f"{finding.told}. {finding.evidence}"
+    if finding.rows:
+        more = f" and {len(finding.rows) - MOST_IDS} more (--json)" if len(finding.rows) > MOST_IDS else ""
+        told += f". Cases: {', '.join(finding.rows[:MOST_IDS])}{more}"
+    return told
