@@ -4,7 +4,7 @@ After privacy the ids, paths, raw columns and times that most traps live in are 
 several rows shows its first filled cell.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -121,6 +121,11 @@ class Material:
     def _fewest(self, truth: Truth) -> int:
         groups = self.groups[truth.cases]
         return min(len(np.unique(groups[truth.is_event])), len(np.unique(groups[~truth.is_event])))
+
+    def columns_of(self, fields: Iterable[str]) -> tuple[str, ...]:
+        """The table's columns behind these fields of evidence; a field of a companion keeps its name."""
+        columns = {column.field_name: column.name for column in self.schema.inputs}
+        return tuple(columns.get(name, name) for name in fields)
 
     def named(self, cases: np.ndarray) -> tuple[str, ...]:
         """The ids of these cases."""

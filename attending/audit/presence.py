@@ -11,17 +11,17 @@ import numpy as np
 from attending.audit.check import Check
 from attending.audit.finding import Finding, Severity
 from attending.audit.material import Material, Truth
-from attending.audit.ranking import cross_fitted, rank
+from attending.audit.ranking import LEAST_AREA, rank_learned
 from attending.case import Chart, Demographics, Embedding, Lab, Note, Scan, Sign
 
 
 @dataclass(frozen=True, kw_only=True)
 class PresenceCheck(Check):
-    """`least`: the lower limit of the AUROC of presence alone from which on it warns."""
+    """`least`: the AUROC of presence alone from which on it warns."""
 
     name: str = "presence"
     traps: tuple[str, ...] = ("T11",)
-    least: float = 0.6
+    least: float = LEAST_AREA
     most_columns: int = 8
 
     def look(self, material: Material) -> tuple[Finding, ...]:
@@ -33,8 +33,8 @@ class PresenceCheck(Check):
         features = np.array([[name in names for name in fields] for names in held], dtype=float)
         alarms = []
         for truth in material.truths:
-            found = rank(material, truth, cross_fitted(material, truth, features), tests=len(material.truths))
-            if found is not None and found.low >= self.least:
+            found = rank_learned(material, truth, features, tests=len(material.truths))
+            if found is not None and found.alarms(self.least):
                 alarms.append((found, self._most_different(truth, features, fields)))
         if not alarms:
             return ()
@@ -49,7 +49,7 @@ class PresenceCheck(Check):
                 effect="a model can answer from what was ordered or written down instead of from what was found",
                 remedy="leave out the fields named here (--ignore a,b), or restrict to cases that have them (--where); "
                 "compare with the baseline site-and-missingness",
-                columns=columns,
+                columns=material.columns_of(columns),
             ),
         )
 

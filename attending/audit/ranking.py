@@ -12,11 +12,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy.sparse import csr_matrix
 
-from attending.audit.material import Material, Truth
+from attending.audit.material import FEWEST, Material, Truth
 from attending.evaluation.discrimination import auroc
 from attending.evaluation.interval import area_interval, area_score_interval
-from attending.evaluation.metric import Sample, sample
+from attending.evaluation.metric import sample
 
+LEAST_AREA = 0.65
+"""AUROC from which on a shortcut is worth a warning, given that its adjusted lower limit lies above chance."""
 ALPHA = 0.01
 """Chance that one audit gives any false alarm of one kind, before its alarm asks for an effect on top."""
 FOLDS = 5
@@ -33,6 +35,10 @@ class Ranking:
     n: int
     events: int
 
+    def alarms(self, least: float, *, low: float = 0.5) -> bool:
+        """Whether the area reaches `least` and its adjusted lower limit lies above `low`."""
+        return self.area >= least and self.low > low
+
     def __str__(self) -> str:
         return f'AUROC {self.area:.2f} for "{self.finding}" (adjusted limit {self.low:.2f}; {self.events} of {self.n})'
 
@@ -40,26 +46,44 @@ class Ranking:
 def rank(
     material: Material, truth: Truth, scores: Float[np.ndarray, " known"], *, tests: int, chosen: np.ndarray | None = None
 ) -> Ranking | None:
-    """How well scores of the known cases rank a finding, as one of `tests` questions; NaN takes no part.
+    """How well scores of the known cases rank a finding, in either direction, as one of `tests` questions.
 
-    `chosen` restricts to some of the known cases. None where too few of either class are left.
+    NaN takes no part; `chosen` restricts to some of the known cases. None where too few of either class are left.
     """
+    directions = [
+        rank_upward(material, truth, sign * scores, tests=2 * max(tests, 1), chosen=chosen)  # two questions, so twice adjusted
+        for sign in (1.0, -1.0)
+    ]
+    return max((found for found in directions if found is not None), key=lambda found: found.area, default=None)
+
+
+def rank_learned(
+    material: Material, truth: Truth, features: np.ndarray | csr_matrix, *, tests: int, chosen: np.ndarray | None = None
+) -> Ranking | None:
+    """How well naive Bayes on indicators [case, feature] ranks a finding in groups that it did not learn from."""
+    return rank_upward(material, truth, _cross_fitted(material, truth, features), tests=tests, chosen=chosen)
+
+
+def rank_upward(
+    material: Material, truth: Truth, scores: Float[np.ndarray, " known"], *, tests: int, chosen: np.ndarray | None = None
+) -> Ranking | None:
+    """As `rank`, where higher scores mean the finding: what was learned on noise ranks backwards, and that is no alarm."""
     held = np.isfinite(scores) if chosen is None else np.isfinite(scores) & chosen
     cases, is_event = truth.cases[held], truth.is_event[held]
     groups = material.groups[cases]
-    if min(len(np.unique(groups[is_event])), len(np.unique(groups[~is_event]))) < 2 * FOLDS:
+    if min(len(np.unique(groups[is_event])), len(np.unique(groups[~is_event]))) < FEWEST:
         return None
-    found = _area(material, cases, is_event, scores[held])
-    if found < 0.5:
-        scores, found = -scores, 1.0 - found
-    rows = _rows(material, cases, is_event, scores[held])
-    level = 1.0 - ALPHA / max(tests, 1)
-    limits = (area_interval(rows, found, level)[0], area_score_interval(rows, found, level)[0])
+    rows = sample(
+        probability=scores[held], truth=is_event.astype(float), weight=material.weights[cases], cluster=material.groups[cases]
+    )
+    area = float(auroc(rows, rows.weight[None, :])[0])
+    level = 1.0 - 2.0 * ALPHA / max(tests, 1)
+    limits = (area_interval(rows, area, level)[0], area_score_interval(rows, area, level)[0]) if area > 0.5 else (0.0,)
     low = min(limit if np.isfinite(limit) else 0.0 for limit in limits)
-    return Ranking(finding=truth.finding, area=found, low=low, n=int(held.sum()), events=int(is_event.sum()))
+    return Ranking(finding=truth.finding, area=area, low=low, n=int(held.sum()), events=int(is_event.sum()))
 
 
-def cross_fitted(
+def _cross_fitted(
     material: Material, truth: Truth, features: np.ndarray | csr_matrix, *, seed: int = 0
 ) -> Float[np.ndarray, " known"]:
     """Log-likelihood ratio of each known case by naive Bayes on indicators [case, feature], learned on other groups."""
@@ -98,14 +122,3 @@ def _folds(groups: np.ndarray, is_event: np.ndarray, *, seed: int) -> np.ndarray
     fold = np.empty(len(names), dtype=int)
     fold[order] = np.arange(len(names)) % FOLDS
     return fold[which]
-
-
-def _rows(material: Material, cases: np.ndarray, is_event: np.ndarray, scores: np.ndarray) -> Sample:
-    return sample(
-        probability=scores, truth=is_event.astype(float), weight=material.weights[cases], cluster=material.groups[cases]
-    )
-
-
-def _area(material: Material, cases: np.ndarray, is_event: np.ndarray, scores: np.ndarray) -> float:
-    rows = _rows(material, cases, is_event, scores)
-    return float(auroc(rows, rows.weight[None, :])[0])
