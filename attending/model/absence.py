@@ -4,11 +4,15 @@ Dropped tokens are not seen, exactly like evidence that is absent and may not be
 field whose absence was made visible: that one *says* that nobody measured, and must look different.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
+from attending.case import Evidence
 from attending.model.tokens import Tokens
+
+Kind = type[Evidence]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +26,13 @@ class EvidenceDropout:
         if not (0 <= self.most_tokens < 1 and 0 <= self.modality < 1):
             raise ValueError(f"rates of evidence dropout lie in [0, 1); found {self.most_tokens} and {self.modality}")
 
-    def thin(self, modalities: list[Tokens]) -> list[Tokens]:
+    def thin(self, evidence: Mapping[Kind, Tokens]) -> dict[Kind, Tokens]:
         """The same tokens with some no longer seen."""
-        thinned = []
-        n, device = len(modalities[0].values), modalities[0].values.device
-        rate = torch.rand(n, 1, device=device) * self.most_tokens
-        for tokens in modalities:
-            kept = torch.rand(tokens.seen.shape, device=device) >= rate
-            kept &= torch.rand(n, 1, device=device) >= self.modality
-            thinned.append(Tokens(values=tokens.values, seen=tokens.seen & kept))
+        first = next(iter(evidence.values())).values
+        rate = torch.rand(len(first), 1, device=first.device) * self.most_tokens
+        thinned = {}
+        for kind, tokens in evidence.items():
+            kept = torch.rand(tokens.seen.shape, device=first.device) >= rate
+            kept &= torch.rand(len(first), 1, device=first.device) >= self.modality
+            thinned[kind] = Tokens(values=tokens.values, seen=tokens.seen & kept)
         return thinned

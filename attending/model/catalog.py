@@ -43,6 +43,7 @@ def to_plain(config: DiagnoserConfig) -> dict[str, Any]:
         "fusion": [_mechanism_to_plain(attention) for attention in config.fusion],
         "readout": _mechanism_to_plain(config.readout),
         "expansion": config.expansion,
+        "pair_rank": config.pair_rank,
         "dropout": config.dropout,
         "evidence_dropout": asdict(config.evidence_dropout),
     }
@@ -58,6 +59,7 @@ def from_plain(plain: Mapping[str, Any]) -> DiagnoserConfig:
         fusion=tuple(_mechanism_from_plain(entry) for entry in plain["fusion"]),
         readout=_mechanism_from_plain(plain["readout"]),
         expansion=plain["expansion"],
+        pair_rank=plain["pair_rank"],
         dropout=plain["dropout"],
         evidence_dropout=EvidenceDropout(**plain["evidence_dropout"]),
     )

@@ -2,10 +2,11 @@
 
     Inputs per modality ─encoder─▶ Tokens ─┐
     …                                      ├─▶ [register, tokens…] ─Block × n─▶ ─Readout─▶ logits
-    Inputs per modality ─encoder─▶ Tokens ─┘                └── additive path: linear in each modality's summary ──▲
+    Inputs per modality ─encoder─▶ Tokens ─┘                ├── additive path: linear in each modality's summary ──▲
+                                                            └── pairs: products of what two modalities say ────────▲
 
 Any subset of modalities may be there for any case. A register token that is always there gives the empty case an answer.
-The additive path lets what acts alone act simply (../docs/decisions); attention is for what acts together.
+The additive path lets what acts alone act simply, the pairs what acts by twos; attention is for the rest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from attending.attention import MechanismConfig, keep_keys
-from attending.case import Case, Evidence, Place
+from attending.case import Case, Demographics, Evidence, Place
 from attending.diagnosis import Task
 from attending.model.absence import EvidenceDropout
 from attending.model.fusion import Block, Readout, Summary
 from attending.model.modality import Encoder, ModalityConfig, Tokenizer
+from attending.model.pairs import Pairs
 from attending.model.tokens import Batch, Inputs, Tokens
 
 Kind = type[Evidence]
@@ -30,13 +32,15 @@ Kind = type[Evidence]
 class DiagnoserConfig:
     """Which evidence is read, and which attention fuses it and answers.
 
-    `fusion` has one mechanism for each block of self-attention; none leaves the fusing to the findings' queries.
+    `fusion` has one mechanism for each block of self-attention; none leaves the fusing to the findings' queries. `pair_rank`
+    is the rank of the products between modalities (`Pairs`); 0 has none.
     """
 
     modalities: tuple[ModalityConfig, ...]
     fusion: tuple[MechanismConfig, ...]
     readout: MechanismConfig
     expansion: int = 2
+    pair_rank: int = 0
     dropout: float = 0.2
     evidence_dropout: EvidenceDropout = field(default_factory=EvidenceDropout)
 
@@ -107,17 +111,41 @@ class Diagnoser(nn.Module):
         )
         self.readout = Readout(config.readout, n_findings=n_findings, expansion=config.expansion, dropout=config.dropout)
         self.additive = nn.Parameter(torch.zeros(len(self.kinds), dim, n_findings))
+        names = tuple(kind.__name__ for kind in self.kinds)
+        rank = config.pair_rank if len(names) > 1 else 0
+        self.pairs = Pairs(config.readout, names=names, n_findings=n_findings, rank=rank) if rank else None
 
     def forward(self, inputs: Mapping[Kind, Inputs]) -> Float[Tensor, "case finding"]:
         """Logits. In training, evidence dropout thins the tokens first."""
-        modalities = self._encode(inputs)
-        if self.training:
-            modalities = self.config.evidence_dropout.thin(modalities)
-        values, seen = self._conversation(modalities)
+        return self._answer(self._thinned(inputs))
+
+    def together_and_alone(self, inputs: Mapping[Kind, Inputs]) -> tuple[Tensor, list[tuple[Tensor, Bool[Tensor, " case"]]]]:
+        """Logits of all evidence, and of each modality with nothing but the demographics: (logits, whose it is) each.
+
+        The same weights answer both, so that every encoder is taught by an answer of its own, and no modality leans on another.
+        """
+        evidence = self._thinned(inputs)
+        company: dict[Kind, Tokens] = {kind: tokens for kind, tokens in evidence.items() if kind is Demographics}
+        alone = [
+            (self._answer({kind: tokens, **company}), tokens.seen.any(dim=1))
+            for kind, tokens in evidence.items()
+            if kind is not Demographics
+        ]
+        return self._answer(evidence), alone
+
+    def _thinned(self, inputs: Mapping[Kind, Inputs]) -> dict[Kind, Tokens]:
+        encoded = self._encode(inputs)
+        return self.config.evidence_dropout.thin(encoded) if self.training else encoded
+
+    def _answer(self, evidence: Mapping[Kind, Tokens]) -> Float[Tensor, "case finding"]:
+        values, seen = self._conversation(evidence)
         logits = self.readout(values, seen=seen)
-        for encoder, tokens, weight in zip(self.encoders, modalities, self.additive, strict=True):
-            assert isinstance(encoder, Encoder)
-            logits = logits + encoder.summary(tokens) @ weight
+        for kind, encoder, weight in zip(self.kinds, self.encoders, self.additive, strict=True):
+            if kind in evidence:
+                assert isinstance(encoder, Encoder)
+                logits = logits + encoder.summary(evidence[kind]) @ weight
+        if self.pairs is not None and len(evidence) > 1:
+            logits = logits + self.pairs({kind.__name__: tokens for kind, tokens in evidence.items()})
         return logits
 
     def weights(self, inputs: Mapping[Kind, Inputs]) -> Float[Tensor, "case head finding token"]:
@@ -125,11 +153,11 @@ class Diagnoser(nn.Module):
 
         What a query takes from a summary goes to the tokens that the summary read, in proportion; rows sum to 1.
         """
-        modalities = self._encode(inputs)
-        values, seen = self._conversation(modalities)
+        evidence = self._encode(inputs)
+        values, seen = self._conversation(evidence)
         over = self.readout.weights(values, seen=seen)
         parts, start = [over[..., :1]], 1
-        for kind, tokens in zip(self.kinds, modalities, strict=True):
+        for kind, tokens in evidence.items():
             n = self._speakers(kind, tokens)
             part = over[..., start : start + n]
             if kind.__name__ in self.summaries:
@@ -146,20 +174,21 @@ class Diagnoser(nn.Module):
     def _speakers(self, kind: Kind, tokens: Tokens) -> int:
         return len(self._summary(kind).query) if kind.__name__ in self.summaries else tokens.values.shape[1]
 
-    def _encode(self, inputs: Mapping[Kind, Inputs]) -> list[Tokens]:
-        return [encoder(inputs[kind]) for kind, encoder in zip(self.kinds, self.encoders, strict=True)]
+    def _encode(self, inputs: Mapping[Kind, Inputs]) -> dict[Kind, Tokens]:
+        return {kind: encoder(inputs[kind]) for kind, encoder in zip(self.kinds, self.encoders, strict=True)}
 
-    def _conversation(self, modalities: list[Tokens]) -> tuple[Tensor, Bool[Tensor, "case token"]]:
-        n = len(modalities[0].values)
-        register = self.register.expand(n, 1, -1)
-        named = [Tokens(values=t.values + m, seen=t.seen) for t, m in zip(modalities, self.modality, strict=True)]
-        speakers = [
-            self._summary(kind)(tokens) if kind.__name__ in self.summaries else tokens
-            for kind, tokens in zip(self.kinds, named, strict=True)
-        ]
-        values = torch.cat([register, *(t.values for t in speakers)], dim=1)
-        always = torch.ones(n, 1, dtype=torch.bool, device=values.device)
-        seen = torch.cat([always, *(t.seen for t in speakers)], dim=1)
+    def _conversation(self, evidence: Mapping[Kind, Tokens]) -> tuple[Tensor, Bool[Tensor, "case token"]]:
+        n = len(next(iter(evidence.values())).values)
+        register = Tokens(
+            values=self.register.expand(n, 1, -1), seen=torch.ones(n, 1, dtype=torch.bool, device=self.register.device)
+        )
+        speakers = [register]
+        for kind, name in zip(self.kinds, self.modality, strict=True):
+            if kind in evidence:
+                named = Tokens(values=evidence[kind].values + name, seen=evidence[kind].seen)
+                speakers.append(self._summary(kind)(named) if kind.__name__ in self.summaries else named)
+        values = torch.cat([speaker.values for speaker in speakers], dim=1)
+        seen = torch.cat([speaker.seen for speaker in speakers], dim=1)
         mask = keep_keys(seen)
         for block in self.blocks:
             values = block(values, mask=mask)

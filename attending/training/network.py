@@ -126,18 +126,29 @@ class Training:
     def _step(self, batch: Batch, *, step: int) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(step) * group["pace"]
+        share = self.config.alone_weight
+        alone: list[tuple[Tensor, Tensor]] = []
         with torch.autocast(self._device_type, torch.bfloat16, enabled=self._is_bfloat16):
-            logits = self.network(batch.inputs)
-        losses = loss_per_finding(logits.float(), batch.truth, batch.known, task=self.task)
-        weight = batch.weight.unsqueeze(-1) * batch.known
-        if self.task.exclusive:
-            weight = weight * batch.truth
-        loss = (losses * batch.weight.unsqueeze(-1)).sum() / weight.sum().clamp(min=1e-6)
+            if share:
+                logits, alone = self.network.together_and_alone(batch.inputs)
+            else:
+                logits = self.network(batch.inputs)
+        together = loss = self._loss(logits, batch, batch.weight)
+        for one, is_its_own in alone:
+            loss = loss + share * self._loss(one, batch, batch.weight * is_its_own)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm)
         self.optimiser.step()
-        return float(loss.detach())
+        return float(together.detach())
+
+    def _loss(self, logits: Tensor, batch: Batch, counts: Float[Tensor, " case"]) -> Tensor:
+        """Mean loss over known truths; `counts` says how much of each case's weight enters the sum."""
+        losses = loss_per_finding(logits.float(), batch.truth, batch.known, task=self.task)
+        weight = batch.weight.unsqueeze(-1) * batch.known
+        if self.task.exclusive:
+            weight = weight * batch.truth
+        return (losses * counts.unsqueeze(-1)).sum() / weight.sum().clamp(min=1e-6)
 
     def _rate(self, step: int) -> float:
         total = self.config.epochs * self._steps_per_epoch

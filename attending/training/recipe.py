@@ -56,7 +56,7 @@ FEW = 500
 """Cases under which batches are smaller, so that there are enough steps without hundreds of epochs."""
 STEPS = 300
 """Steps that a multi-modal model takes at least, within `EPOCHS`."""
-EPOCHS = (30, 100)
+EPOCHS = (40, 100)
 
 
 def multimodal_recipe(n_cases: int, *, visible: frozenset[str] = frozenset(), members: int = 2) -> Recipe:
@@ -64,7 +64,7 @@ def multimodal_recipe(n_cases: int, *, visible: frozenset[str] = frozenset(), me
 
     Self-attention over all tokens took twice the time on the synthetic clinic and learned more slowly (journal, "clinic").
     """
-    attention = GroupedConfig(dim=48, n_heads=4)
+    attention = GroupedConfig(dim=64, n_heads=8)
     seen = tuple(sorted(visible))
     modalities: tuple[ModalityConfig, ...] = (
         NumbersConfig(visible=seen),
@@ -77,9 +77,13 @@ def multimodal_recipe(n_cases: int, *, visible: frozenset[str] = frozenset(), me
     batch_size = 32 if n_cases < FEW else 64
     epochs = math.ceil(STEPS * batch_size / max(1, n_cases))
     return Recipe(
-        diagnoser=DiagnoserConfig(modalities=modalities, fusion=(), readout=attention, dropout=0.1),
+        diagnoser=DiagnoserConfig(modalities=modalities, fusion=(), readout=attention, pair_rank=8, dropout=0.1),
         training=TrainingConfig(
-            epochs=min(max(epochs, EPOCHS[0]), EPOCHS[1]), members=members, batch_size=batch_size, weight_decay=1.0
+            epochs=min(max(epochs, EPOCHS[0]), EPOCHS[1]),
+            members=members,
+            batch_size=batch_size,
+            weight_decay=1.0,
+            alone_weight=0.3,
         ),
     )
 

@@ -10,7 +10,8 @@ class TrainingConfig:
     The defaults were measured on a few hundred patients (design note "small tables"). `members` networks that differ by seed
     are averaged. What somebody else trained already (`PretrainedNetwork`) moves by `pretrained_learning_rate` and is not
     decayed (Devlin et al. 2019, appendix A.3: 2e-5 to 5e-5). `patience` epochs without a lower watched loss end training
-    where a part is set aside to watch.
+    where a part is set aside to watch. Beside the loss of the whole answer stands `alone_weight` times that of the answers
+    which each modality gives alone; 0 leaves them out.
     """
 
     epochs: int = 20
@@ -20,6 +21,7 @@ class TrainingConfig:
     pretrained_learning_rate: float = 5e-5
     weight_decay: float = 2.0
     warmup_share: float = 0.1
+    alone_weight: float = 0.0
     clip_norm: float = 1.0
     patience: int = 10
     precision: str = "auto"

@@ -74,14 +74,14 @@ def test_tokens_that_are_not_seen_have_no_influence_bit_for_bit(
     before = logits(made, tokenizers, cases)
     encode = made._encode
 
-    def with_rubbish_unseen(inputs: object) -> list[Tokens]:
+    def with_rubbish_unseen(inputs: object) -> dict[type[Evidence], Tokens]:
         encoded = encode(inputs)
-        hidden = sum(int((~tokens.seen).sum()) for tokens in encoded)
+        hidden = sum(int((~tokens.seen).sum()) for tokens in encoded.values())
         assert hidden > 20
-        return [
-            Tokens(values=torch.where(t.seen[..., None], t.values, torch.full_like(t.values, 1e6)), seen=t.seen)
-            for t in encoded
-        ]
+        return {
+            kind: Tokens(values=torch.where(t.seen[..., None], t.values, torch.full_like(t.values, 1e6)), seen=t.seen)
+            for kind, t in encoded.items()
+        }
 
     monkeypatch.setattr(made, "_encode", with_rubbish_unseen)
     assert torch.equal(logits(made, tokenizers, cases), before)
@@ -106,10 +106,10 @@ def test_visible_absence_differs_from_dropped_evidence_and_from_presence() -> No
     hidden = config(modalities=(NumbersConfig(n_bins=4),))
     everyone, lacking = patients(40), patient(5, kinds=())
     fitted = Tokenizers.fit(seen, everyone)
-    tokens_seen = network(fitted, seen)._encode(fitted.batch([lacking], TASK).inputs)[0]
+    tokens_seen = network(fitted, seen)._encode(fitted.batch([lacking], TASK).inputs)[Lab]
     assert tokens_seen.seen.sum() == 1
     fitted = Tokenizers.fit(hidden, everyone)
-    tokens_hidden = network(fitted, hidden)._encode(fitted.batch([lacking], TASK).inputs)[0]
+    tokens_hidden = network(fitted, hidden)._encode(fitted.batch([lacking], TASK).inputs)[Lab]
     assert tokens_hidden.seen.sum() == 0
 
 
@@ -174,8 +174,48 @@ def test_weights_through_summaries_are_products_of_the_two_attentions() -> None:
     fitted = Tokenizers.fit(chosen, everyone)
     made = network(fitted, chosen)
     inputs = fitted.batch([case], TASK).inputs
-    (words,) = made._encode(inputs)
-    values, seen = made._conversation([words])
+    encoded = made._encode(inputs)
+    words = encoded[Note]
+    values, seen = made._conversation(encoded)
     over = made.readout.weights(values, seen=seen)
     through = over[..., 1:] @ made._summary(Note).origin(words).unsqueeze(1)
     torch.testing.assert_close(made.weights(inputs), torch.cat([over[..., :1], through], dim=-1))
+
+
+@pytest.fixture(scope="module")
+def with_pairs() -> Diagnoser:
+    return network(Tokenizers.fit(config(), patients(40)), config(pair_rank=4))
+
+
+def test_what_a_modality_says_alone_is_what_is_said_of_cases_that_have_no_other(
+    tokenizers: Tokenizers, with_pairs: Diagnoser
+) -> None:
+    cases = patients(12)
+    with torch.no_grad():
+        together, alone = with_pairs.together_and_alone(tokenizers.batch(cases, TASK).inputs)
+    torch.testing.assert_close(together, logits(with_pairs, tokenizers, cases))
+    kinds = [kind for kind in with_pairs.kinds if kind is not Demographics]
+    assert len(alone) == len(kinds)
+    for kind, (said, is_its_own) in zip(kinds, alone, strict=True):
+        lonely = [replace(c, evidence=tuple(e for e in c.evidence if isinstance(e, (kind, Demographics)))) for c in cases]
+        torch.testing.assert_close(said, logits(with_pairs, tokenizers, lonely))
+        assert is_its_own.tolist() == [bool(case.of(kind)) for case in cases]
+
+
+def test_pairs_say_nothing_of_one_kind_of_evidence_and_something_of_two(tokenizers: Tokenizers, with_pairs: Diagnoser) -> None:
+    assert with_pairs.pairs is not None
+    with torch.no_grad():
+        evidence = with_pairs._encode(tokenizers.batch([patient(4)], TASK).inputs)
+        assert all(tokens.seen.any() for tokens in evidence.values())
+        by_name = {kind.__name__: tokens for kind, tokens in evidence.items()}
+        for name, tokens in by_name.items():
+            torch.testing.assert_close(with_pairs.pairs({name: tokens}), torch.zeros(1, 2))
+        a, b, c = (by_name[name] for name in ("Lab", "Sign", "Note"))
+        two = [with_pairs.pairs(dict(zip(n, t, strict=True))) for n, t in (
+            (("Lab", "Sign"), (a, b)), (("Lab", "Note"), (a, c)), (("Sign", "Note"), (b, c)))]  # fmt: skip
+        assert all(said.abs().min() > 1e-6 for said in two)
+        torch.testing.assert_close(with_pairs.pairs({"Lab": a, "Sign": b, "Note": c}), sum(two))
+
+
+def test_a_network_with_pairs_is_written_down_and_read_back() -> None:
+    assert from_plain(to_plain(config(pair_rank=4))) == config(pair_rank=4)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from attending.case import Case, CaseId
+from attending.case import Case, CaseId, Demographics, Lab, Sign
 from attending.diagnosis import Task
+from attending.model.absence import EvidenceDropout
 from attending.model.diagnoser import Diagnoser, Tokenizers
 from attending.training.learner import DiagnoserLearner, Diary
 from attending.training.network import EpochRecord, Training, loss_per_finding, mean_loss, probabilities
@@ -115,6 +116,34 @@ def test_two_visits_weigh_as_much_as_one(cases: list[Case]) -> None:
 
     doubled.network.load_state_dict(once.network.state_dict())
     assert torch.allclose(gradient(once), gradient(doubled), atol=1e-7)
+
+
+def test_each_modality_is_also_taught_by_its_own_answer(cases: list[Case]) -> None:
+    """The gradient is that of the losses of the cases as they are and of the cases as they were with one kind only."""
+    recipe = tiny_recipe()
+    taught = replace(recipe.training, alone_weight=0.5, batch_size=len(cases), clip_norm=1e9)
+    quiet = replace(recipe.diagnoser, dropout=0.0, pair_rank=2, evidence_dropout=EvidenceDropout(most_tokens=0.0, modality=0.0))
+    one = training(cases, recipe=Recipe(diagnoser=quiet, training=taught))
+    network, batch = one.network, one.cases
+    network.train()
+    tokenizers = Tokenizers.fit(quiet, cases)
+
+    def loss(shown: list[Case], counted: list[bool]) -> torch.Tensor:
+        logits = network(tokenizers.batch(shown, TASK).inputs)
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.truth, reduction="none")
+        return (losses * torch.tensor(counted)[:, None]).sum() / batch.truth.numel()
+
+    expected = loss(cases, [True] * len(cases))
+    for kind in (Lab, Sign):
+        lonely = [replace(c, evidence=tuple(e for e in c.evidence if isinstance(e, (kind, Demographics)))) for c in cases]
+        expected = expected + 0.5 * loss(lonely, [bool(case.of(kind)) for case in cases])
+    expected.backward()
+    wanted = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+    network.zero_grad()
+    one._step(batch, step=0)
+    assert len(wanted) > 20
+    for name, p in network.named_parameters():
+        torch.testing.assert_close(p.grad, wanted[name], msg=name)
 
 
 def test_the_order_of_an_epoch_follows_from_seed_and_epoch_alone(cases: list[Case]) -> None:

@@ -1,0 +1,45 @@
+"""What two kinds of evidence say together: products of what is read from each, beside the sum of what each says alone.
+
+A network that adds and then bends learns a product slowly: on two thousand patients it over-fits what acts alone before it
+finds what acts together (journal, "Clinic"). Here products are there from the start, as in a factorization machine (Rendle
+2010, "Factorization machines", equation 1), between kinds of evidence instead of columns.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from attending.attention import MechanismConfig, keep_keys
+from attending.model.tokens import Tokens
+
+
+class Pairs(nn.Module):
+    """A query per finding reads each kind of evidence by an attention of that kind's own; readings multiply in pairs.
+
+    Each reading has `rank` numbers. A kind of evidence that is absent reads as exactly 0, and so do all its products.
+    """
+
+    def __init__(self, attention: MechanismConfig, *, names: tuple[str, ...], n_findings: int, rank: int) -> None:
+        super().__init__()
+        dim = attention.dim
+        self.query = nn.Parameter(torch.randn(n_findings, dim) * dim**-0.5)
+        self.query_norm = nn.LayerNorm(dim)
+        self.evidence_norms = nn.ModuleDict({name: nn.LayerNorm(dim) for name in names})
+        self.attentions = nn.ModuleDict({name: attention.build() for name in names})
+        self.readings = nn.ModuleDict({name: nn.Linear(dim, rank) for name in names})
+        self.weight = nn.Parameter(torch.randn(n_findings, rank) * 0.3)
+
+    def forward(self, evidence: Mapping[str, Tokens]) -> Float[Tensor, "case finding"]:
+        """What to add to the logits, given the tokens of any of the kinds: half of (Σ reading)² − Σ reading², weighted."""
+        query = self.query_norm(self.query)
+        total, squares = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
+        for name, tokens in evidence.items():
+            context = self.evidence_norms[name](tokens.values)
+            asked = query.expand(len(tokens.values), -1, -1)
+            looked = self.attentions[name](asked, mask=keep_keys(tokens.seen), context=context)
+            is_there = tokens.seen.any(dim=1)[:, None, None]
+            reading = torch.where(is_there, self.readings[name](looked), 0.0)
+            total, squares = total + reading, squares + reading**2
+        return ((total**2 - squares) / 2 * self.weight).sum(dim=-1)
