@@ -70,7 +70,7 @@ def run(
     images: ImagesOption = None,
     protocol: Annotated[str, typer.Option(help="auto, split, cv or site.")] = "auto",
     folds: Annotated[int, typer.Option(help="Outer folds of cross-validation.")] = 5,
-    repeats: Annotated[int, typer.Option(help="Times that cross-validation is repeated.")] = 5,
+    repeats: Annotated[int, typer.Option(min=0, help="Times that cross-validation is repeated (0: as time allows).")] = 0,
     seeds: Annotated[
         int, typer.Option(min=0, help="Networks that differ by seed and are averaged (0: the recipe's number).")
     ] = 0,
@@ -105,7 +105,7 @@ def run(
         companions=companions(labs, notes, images),
         protocol="quick" if quick else protocol,
         folds=folds,
-        repeats=repeats,
+        repeats=repeats or None,
         members=seeds or None,
         seed=seed,
         device=device,
@@ -183,7 +183,7 @@ def plan(
     notes: NotesOption = None,
     images: ImagesOption = None,
     folds: Annotated[int, typer.Option(help="Outer folds of cross-validation.")] = 5,
-    repeats: Annotated[int, typer.Option(help="Times that cross-validation is repeated.")] = 5,
+    repeats: Annotated[int, typer.Option(min=0, help="Times that cross-validation is repeated (0: as time allows).")] = 0,
     seed: SeedOption = 0,
 ) -> None:
     """Before training: how wide the intervals will be, what difference could be shown, and what will be too small to say.
@@ -200,7 +200,7 @@ def plan(
         where=where,
         companions=companions(labs, notes, images),
         folds=folds,
-        repeats=repeats,
+        repeats=repeats or None,
         seed=seed,
     )
 

@@ -40,7 +40,7 @@ from attending.report import Primary, Report, chosen_words, conduct_of, gather, 
 from attending.training.bridge import members_of
 from attending.training.encoders import with_cache, with_frozen_images, with_frozen_text, with_tuned_text
 from attending.training.learner import BaselineLearner, DiagnoserLearner, Learner
-from attending.training.recipe import Recipe, default_recipe
+from attending.training.recipe import Recipe, default_recipe, default_repeats
 from attending.training.settling import Declared
 from attending.training.trial import BEST_BASELINE, FUSED, Told, Trial, hold_trial
 from attending.training.units import JOURNAL, Workplace, fingerprint
@@ -63,7 +63,8 @@ class StudyError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How a study is held. `members` None takes the recipe's; `recipe` None takes the one for the evidence there is.
+    """How a study is held. `repeats` None takes as many as `default_repeats` says, `members` None the recipe's; `recipe` None
+    takes the one for the evidence there is.
 
     `text_encoder` is a pretrained encoder for the notes: `minilm`, or a local folder. It stays as it is unless
     `tunes_encoder`. `image_encoder` is a local folder with one for the films.
@@ -71,7 +72,7 @@ class Plan:
 
     protocol: ProtocolKind = "auto"
     folds: int = 5
-    repeats: int = 5
+    repeats: int | None = None
     members: int | None = None
     seed: int = 0
     device: str = "cpu"
@@ -115,8 +116,9 @@ def hold_study(
     unknown = len(intake.cases) - len(cases)
     if not cases:
         raise StudyError(f"{intake.table.name}: the target is unknown in every row; nothing can be learned or judged")
+    repeats = default_repeats(cases) if plan.repeats is None else plan.repeats
     protocol = plan_protocol(
-        members_of(cases), kind=plan.protocol, folds=plan.folds, repeats=plan.repeats, seed=plan.seed, primary=_primary(schema)
+        members_of(cases), kind=plan.protocol, folds=plan.folds, repeats=repeats, seed=plan.seed, primary=_primary(schema)
     )
     said(protocol.reason)
     recipe = _recipe(plan, cases, schema=schema)

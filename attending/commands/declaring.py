@@ -12,6 +12,7 @@ from attending.evaluation.plan import expected_widths, too_small_slices
 from attending.intake import LONGEST_SIDE, declare, read_table
 from attending.records import read_charts, write_schema
 from attending.training.bridge import members_of, pattern_of
+from attending.training.recipe import default_repeats
 
 
 def write_schema_of(
@@ -42,7 +43,7 @@ def plan_table(
     where: str | None,
     companions: Mapping[str, Path],
     folds: int,
-    repeats: int,
+    repeats: int | None,
     seed: int,
 ) -> None:
     """Print the protocol, the widths of intervals to expect, and the slices too small to say anything about.
@@ -56,6 +57,7 @@ def plan_table(
     for missing in records.missing:
         err.print(f'"{missing}" is not there: absent evidence for every case', style="yellow", highlight=False)
     charts = [chart for chart in records.charts if chart.truth]
+    repeats = default_repeats(charts) if repeats is None else repeats
     protocol = plan_protocol(members_of(charts), folds=folds, repeats=repeats, seed=seed)
     out.print(protocol.reason, highlight=False)
     is_one_split = protocol.split is not None

@@ -28,7 +28,7 @@ def run_table(
     companions: Mapping[str, Path],
     protocol: str,
     folds: int,
-    repeats: int,
+    repeats: int | None,
     members: int | None,
     seed: int,
     device: str,

@@ -47,7 +47,7 @@ def asked_of(doc: str | None, *, variants: Sequence[str], out: Path) -> argparse
     parser.add_argument("--variant", nargs="+", choices=tuple(variants), default=list(variants))
     parser.add_argument("--quick", action="store_true", help="one exploratory split, one network: nothing may be concluded")
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: all)")
     asked = parser.parse_args()

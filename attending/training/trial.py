@@ -27,6 +27,8 @@ from attending.training.units import Arrays, Progress, Unit, Workplace, run_unit
 FUSED = "fused"
 BEST_BASELINE = "best-baseline"
 INNER_FOLDS = 3
+ONE_PART_FROM = 1000
+"""Training cases from which a single inner part (a quarter of them) is held out, instead of each of three in turn."""
 TEST = "test"
 CALIBRATE = "calibrate"
 
@@ -172,6 +174,8 @@ class _Hall:
 
     def _inner(self, fold: Fold, index: int) -> tuple[Fold, ...]:
         members = members_of([self.cases[id] for id in _ids(fold.train)])
+        if len(members) >= ONE_PART_FROM:
+            return nested_folds(members, 4, seed=self._seed(index, 1000))[:1]
         return nested_folds(members, INNER_FOLDS, seed=self._seed(index, 1000))
 
     def _trajectories(self, inner: Mapping[int, tuple[Fold, ...]]) -> Iterator[Unit]:
