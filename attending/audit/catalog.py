@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping
 
+from attending.audit.borders import BordersCheck
 from attending.audit.check import Check
+from attending.audit.exposure import ExposureCheck
+from attending.audit.filing import FilingCheck
 from attending.audit.giveaways import GiveawaysCheck
 from attending.audit.lateness import LatenessCheck
 from attending.audit.origins import OriginsCheck
 from attending.audit.persons import PersonsCheck
 from attending.audit.presence import PresenceCheck
+from attending.audit.ranges import RangesCheck
 from attending.audit.repeats import RepeatsCheck
+from attending.audit.unreadable import UnreadableCheck
 from attending.audit.windows import WindowsCheck
 from attending.audit.wording import WordingCheck
 
@@ -20,6 +25,11 @@ _ALL: tuple[Check, ...] = (
     GiveawaysCheck(),
     WordingCheck(),
     OriginsCheck(),
+    FilingCheck(),
+    BordersCheck(),
     PresenceCheck(),
+    RangesCheck(),
+    ExposureCheck(),
+    UnreadableCheck(),
 )
 CHECKS: Mapping[str, Check] = {check.name: check for check in _ALL}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from scipy.stats import poisson
 
 from attending.audit.check import Check
 from attending.audit.finding import Finding, Severity
@@ -24,18 +25,22 @@ _UNUSED = (Role.IGNORED, Role.BOOKKEEPING, Role.STRATUM, Role.SIGN, Role.IDENTIT
 
 @dataclass(frozen=True, kw_only=True)
 class PersonsCheck(Check):
-    """`rarest`: a column names people from this share of different values among its filled cells on."""
+    """`rarest`: a column names people from this share of different values among its filled cells on. `by_chance`: strangers
+    share a name and a birthday now and then; two columns together count when that many pairs come less often by chance.
+    """
 
     name: str = "persons"
     traps: tuple[str, ...] = ("T1",)
     rarest: float = 0.5
+    by_chance: float = 1e-4
 
     def look(self, material: Material) -> tuple[Finding, ...]:
         """Ids and pairs of identifying columns that several groups share."""
         found = []
         for columns in self._keys(material):
-            shared = _shared(material, [material.cells(name) for name in columns])
-            if shared:
+            cells = [material.cells(name) for name in columns]
+            shared = _shared(material, cells)
+            if shared and (len(columns) == 1 or self._is_no_chance(material, cells, shared)):
                 found.append(self._found(material, columns, shared))
         # A wider key repeats what a narrower one told; the one that joins most cases says it.
         found.sort(key=lambda finding: -len(finding.rows))
@@ -57,6 +62,14 @@ class PersonsCheck(Check):
         n_patients = len(np.unique(material.patients))
         return len(filled) >= 10 and len(set(filled)) >= self.rarest * min(len(filled), n_patients)
 
+    def _is_no_chance(self, material: Material, cells: Sequence[Sequence[str | None]], shared: list[np.ndarray]) -> bool:
+        """Whether more pairs of groups agree in both columns than would if the columns knew nothing of each other."""
+        groups = material.groups
+        n = len(np.unique(groups))
+        agreeing = [sum(_pairs(groups[cases]) for cases in _shared(material, [column])) for column in cells]
+        expected = agreeing[0] * agreeing[1] / (n * (n - 1) / 2)
+        return bool(poisson.sf(sum(_pairs(groups[cases]) for cases in shared) - 1, expected) < self.by_chance)
+
     def _found(self, material: Material, columns: tuple[str, ...], shared: list[np.ndarray]) -> Finding:
         cases = np.concatenate(shared)
         together = " and ".join(f'"{name}"' for name in columns)
@@ -72,6 +85,12 @@ class PersonsCheck(Check):
             columns=columns,
             rows=material.named(np.sort(cases)),
         )
+
+
+def _pairs(groups: np.ndarray) -> int:
+    """Pairs of different groups among these cases."""
+    n = len(np.unique(groups))
+    return n * (n - 1) // 2
 
 
 def _shared(material: Material, columns: Sequence[Sequence[str | None]]) -> list[np.ndarray]:

@@ -25,6 +25,8 @@ _SIDE, _FINE_SIDE = 32, 64
 _BLOCK = 512
 _EMPTY = 1e-3
 """Standard deviation of grey below which a film shows nothing; equal empty films say nothing about patients."""
+_WHITE, _MOSTLY_WHITE = 0.998, 0.3
+"""Nor do films of which so much is saturated."""
 _EFFECT = "a test case may have been seen in training, so that results are too good; twins also count twice"
 
 
@@ -48,7 +50,7 @@ class RepeatsCheck(Check):
             (case, scan.pixels)
             for case, chart in enumerate(material.charts)
             for scan in chart.of(Scan)
-            if scan.pixels.std() > _EMPTY
+            if scan.pixels.std() > _EMPTY and (scan.pixels >= _WHITE).mean() < _MOSTLY_WHITE
         ]
         exact = _equal([(case, hashlib.sha256(pixels.tobytes()).hexdigest()) for case, pixels in films])
         near = self._neighbours(films) - exact
