@@ -1,7 +1,8 @@
 """T1: one person under several patient ids, so that visits of the same body may part.
 
 Asked of the columns that name people and of patient-like columns that nobody uses. A name alone, or a birthday alone, is
-shared by strangers; a record number or two such columns together are not.
+shared by strangers; two such columns together are not. A record number alone blocks only where nothing else names people:
+numbers are given twice by mistake.
 """
 
 from collections import defaultdict
@@ -37,22 +38,23 @@ class PersonsCheck(Check):
     def look(self, material: Material) -> tuple[Finding, ...]:
         """Ids and pairs of identifying columns that several groups share."""
         found = []
+        keys = {column.name for column in material.schema.of(Role.IDENTITY) if set(names.words(column.name)) & _KEY_WORDS}
+        n_naming = sum(self._is_rare(material, column) for column in material.schema.of(Role.IDENTITY))
         for columns in self._keys(material):
             cells = [material.cells(name) for name in columns]
             shared = _shared(material, cells)
             if shared and (len(columns) == 1 or self._is_no_chance(material, cells, shared)):
-                found.append(self._found(material, columns, shared))
-        # A wider key repeats what a narrower one told; the one that joins most cases says it.
-        found.sort(key=lambda finding: -len(finding.rows))
+                is_sure = len(columns) > 1 or n_naming < 2 or _is_patient_like(columns[0])
+                found.append(self._found(material, columns, shared, severity=Severity.BLOCK if is_sure else Severity.WARN))
+        # Several keys tell of the same people: a record number says it best, then the key that joins most cases.
+        found.sort(key=lambda one: (one.severity.rank, not set(one.columns) & keys, -len(one.rows)))
         return tuple(found[:1])
 
     def _keys(self, material: Material) -> list[tuple[str, ...]]:
         naming = [column for column in material.schema.of(Role.IDENTITY) if self._is_rare(material, column)]
         single = [(column.name,) for column in naming if set(names.words(column.name)) & _KEY_WORDS]
         single += [
-            (column.name,)
-            for column in material.schema.columns
-            if column.role in _UNUSED and "_".join(names.words(column.name)) in (*names.PATIENT, "group_id", "family_id")
+            (column.name,) for column in material.schema.columns if column.role in _UNUSED and _is_patient_like(column.name)
         ]
         pairs = [(a.name, b.name) for a, b in combinations(naming, 2)]
         return list(dict.fromkeys([*single, *pairs]))
@@ -70,13 +72,13 @@ class PersonsCheck(Check):
         expected = agreeing[0] * agreeing[1] / (n * (n - 1) / 2)
         return bool(poisson.sf(sum(_pairs(groups[cases]) for cases in shared) - 1, expected) < self.by_chance)
 
-    def _found(self, material: Material, columns: tuple[str, ...], shared: list[np.ndarray]) -> Finding:
+    def _found(self, material: Material, columns: tuple[str, ...], shared: list[np.ndarray], *, severity: Severity) -> Finding:
         cases = np.concatenate(shared)
         together = " and ".join(f'"{name}"' for name in columns)
         return Finding(
             trap="T1",
             check=self.name,
-            severity=Severity.BLOCK,
+            severity=severity,
             told=f"the same person stands under several patients: equal {together} in different groups",
             evidence=f"{len(shared)} values of {together} are shared by several groups, {len(cases)} cases in all",
             effect="visits of one person may stand in training and in test, so that results are too good",
@@ -85,6 +87,10 @@ class PersonsCheck(Check):
             columns=columns,
             rows=material.named(np.sort(cases)),
         )
+
+
+def _is_patient_like(name: str) -> bool:
+    return "_".join(names.words(name)) in (*names.PATIENT, "group_id", "family_id")
 
 
 def _pairs(groups: np.ndarray) -> int:

@@ -23,11 +23,13 @@ ALPHA = 0.01
 """Chance that one audit gives any false alarm of one kind, before its alarm asks for an effect on top."""
 FOLDS = 5
 _SMOOTHING = 0.5
+_ASKED = 0.6
+"""Below this area no limit is computed: it raises no alarm, and most of a wide table lies there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """AUROC of one thing for one finding, in its better direction, with its adjusted lower limit."""
+    """AUROC of one thing for one finding, in its better direction, with its adjusted lower limit (0 where not computed)."""
 
     finding: str
     area: float
@@ -50,11 +52,10 @@ def rank(
 
     NaN takes no part; `chosen` restricts to some of the known cases. None where too few of either class are left.
     """
-    directions = [
-        rank_upward(material, truth, sign * scores, tests=2 * max(tests, 1), chosen=chosen)  # two questions, so twice adjusted
-        for sign in (1.0, -1.0)
-    ]
-    return max((found for found in directions if found is not None), key=lambda found: found.area, default=None)
+    upward = rank_upward(material, truth, scores, tests=2 * tests, chosen=chosen)  # two directions, so twice adjusted
+    if upward is None or upward.area >= 0.5:
+        return upward
+    return rank_upward(material, truth, -scores, tests=2 * tests, chosen=chosen)
 
 
 def rank_learned(
@@ -78,7 +79,9 @@ def rank_upward(
     )
     area = float(auroc(rows, rows.weight[None, :])[0])
     level = 1.0 - 2.0 * ALPHA / max(tests, 1)
-    limits = (area_interval(rows, area, level)[0], area_score_interval(rows, area, level)[0]) if area > 0.5 else (0.0,)
+    if area < _ASKED:
+        return Ranking(finding=truth.finding, area=area, low=0.0, n=int(held.sum()), events=int(is_event.sum()))
+    limits = (area_interval(rows, area, level)[0], area_score_interval(rows, area, level)[0])
     low = min(limit if np.isfinite(limit) else 0.0 for limit in limits)
     return Ranking(finding=truth.finding, area=area, low=low, n=int(held.sum()), events=int(is_event.sum()))
 

@@ -223,3 +223,13 @@ def test_strangers_may_share_a_name_and_a_birthday_but_not_many(tmp_path: Path) 
     twins = one(many, "T1", "persons")
     assert twins.columns == ("surname", "dob")
     assert len(twins.rows) == 100
+
+
+def test_a_record_number_given_twice_by_mistake_warns_where_the_names_differ(tmp_path: Path) -> None:
+    def change(number: int, row: Row) -> Row:
+        return {"mrn": str(1000 + number % 119), "surname": f"name{number}"}
+
+    assert one(found(tmp_path, change), "T1", "persons").severity is Severity.WARN
+    (tmp_path / "alone").mkdir()
+    alone = one(found(tmp_path / "alone", lambda n, row: {"mrn": change(n, row)["mrn"]}), "T1", "persons")
+    assert (alone.severity, len(alone.rows)) == (Severity.BLOCK, 2)
