@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from attending.artefacts import MANIFEST, sha256, write_text
-from attending.audit import Verdict
+from attending.audit import Verdict, audit_intake
 from attending.baselines.catalog import forced_baselines
 from attending.case import Case, Note, Scan
 from attending.cohort import Protocol, plan_protocol
@@ -108,10 +108,12 @@ def hold_study(
 ) -> Study:
     """Hold the study and write its folder. Raises `StudyError` when `out` holds another one.
 
-    `audit` is what was found in the table beforehand, for the report; None says there that no audit was run.
+    `audit` is what was found in the table beforehand; where it is None the audit is held here, for the report only: what blocks
+    stops the command `attending run`, and heads the report of a study that is held from Python.
     """
     begun = datetime.now(UTC)
     task, schema = intake.task, intake.schema
+    verdict = audit or audit_intake(intake)
     cases = [case for case in intake.cases if case.truth]
     unknown = len(intake.cases) - len(cases)
     if not cases:
@@ -154,7 +156,7 @@ def hold_study(
     )
     if (work / JOURNAL).exists():
         (work / JOURNAL).replace(out / JOURNAL)
-    _write(study, plan=plan, out=out, audit=audit)
+    _write(study, plan=plan, out=out, audit=verdict)
     shutil.rmtree(work)
     return study
 

@@ -1,8 +1,8 @@
 """What is wrong with the data, before anything is trained: checks that read the identified side and print ids and counts."""
 
-from attending.audit.audit import Verdict, audit
+from attending.audit.audit import Verdict, audit, audit_intake
 from attending.audit.check import AuditError, Check
 from attending.audit.finding import Finding, Severity
 from attending.audit.material import Material
 
-__all__ = ["AuditError", "Check", "Finding", "Material", "Severity", "Verdict", "audit"]
+__all__ = ["AuditError", "Check", "Finding", "Material", "Severity", "Verdict", "audit", "audit_intake"]

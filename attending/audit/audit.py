@@ -12,6 +12,7 @@ from attending.audit.catalog import CHECKS
 from attending.audit.check import AuditError, Check
 from attending.audit.finding import DATA, TRAPS, Finding, Severity
 from attending.audit.material import Material
+from attending.intake import Intake
 from attending.records.error import did_you_mean
 
 FORMAT = 1
@@ -78,3 +79,8 @@ def audit(material: Material, *, checks: Mapping[str, Check] = CHECKS) -> Verdic
         waivers=dict(material.schema.waivers),
         unasked=material.too_rare,
     )
+
+
+def audit_intake(intake: Intake) -> Verdict:
+    """What all checks say of a table that was taken in."""
+    return audit(Material(table=intake.table, records=intake.records, companions=intake.companions))

@@ -131,7 +131,7 @@ def _inputs(material: Material) -> dict[str, np.ndarray]:
     n = len(material)
     found: dict[str, np.ndarray] = {}
     for name, held in numbers.items():
-        found[name] = np.array([np.mean(held[case]) if case in held else np.nan for case in range(n)])
+        found[name] = np.array([sum(held[case]) / len(held[case]) if case in held else np.nan for case in range(n)])
     for name, told in texts.items():
         found[name] = np.array([told.get(case) for case in range(n)], dtype=object)
     return found

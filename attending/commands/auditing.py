@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from attending.artefacts import write_text
-from attending.audit import Finding, Material, Severity, Verdict, audit
+from attending.audit import Finding, Material, Severity, Verdict, audit, audit_intake
 from attending.commands.showing import err, out
 from attending.intake import LONGEST_SIDE, Intake, declare, read_table
 from attending.records import read_charts
@@ -45,7 +45,7 @@ def audit_table(
 
 def audit_first(intake: Intake) -> Verdict:
     """The audit of what a run took in. Ends the command with code 1 when anything blocks that is not waived."""
-    verdict = audit(Material(table=intake.table, records=intake.records, companions=intake.companions))
+    verdict = audit_intake(intake)
     if not verdict.blocking:
         err.print(f"audit: {verdict} (attending audit TABLE tells them; they are in the report)", highlight=False, markup=False)
         return verdict

@@ -248,6 +248,11 @@ def not_to_be_concluded(report: Report, ledger: Ledger) -> tuple[str, ...]:
     told += _scarce(report)
     if report.audit.verdict is None:
         told.append("That the data are free of leaks and shortcuts: no audit was run.")
+    told += [
+        f"What the data cannot carry: the audit found what blocks ({one.check})."
+        for one in report.audit.findings
+        if one.level == "blocks"
+    ]
     if len(ledger.models(finding=finding)) == 1:
         told.append("That the model does better than something simple: no baseline was judged on these cases.")
     if report.question.reference_standard == UNSTATED:

@@ -280,6 +280,16 @@ def test_an_audit_that_ran_is_told_with_its_waivers():
     assert "no audit was run" not in seen
 
 
+def test_what_blocks_and_was_not_waived_stands_among_what_may_not_be_concluded():
+    found = (
+        AuditFinding(check="T1 persons", level="blocks", told="x"),
+        AuditFinding(check="T4", level="blocks, waived", told="y"),
+    )
+    seen = text(page(replace(report(), audit=Audit(verdict="2 blocking findings", findings=found))))
+    assert "the audit found what blocks (T1 persons)" in seen
+    assert "what blocks (T4)" not in seen
+
+
 def test_a_lone_model_has_no_comparison_to_tell():
     alone = replace(report(), primary=replace(report().primary, comparator=None))
     assert "No comparison was declared as primary" in text(page(alone))
