@@ -117,7 +117,8 @@ class Diagnoser(nn.Module):
 
     def forward(self, inputs: Mapping[Kind, Inputs]) -> Float[Tensor, "case finding"]:
         """Logits. In training, evidence dropout thins the tokens first."""
-        return self._answer(self._thinned(inputs))
+        evidence = self._thinned(inputs)
+        return self._answer(evidence, self._readings(evidence))
 
     def together_and_alone(self, inputs: Mapping[Kind, Inputs]) -> tuple[Tensor, list[tuple[Tensor, Bool[Tensor, " case"]]]]:
         """Logits of all evidence, and of each modality with nothing but the demographics: (logits, whose it is) each.
@@ -125,19 +126,25 @@ class Diagnoser(nn.Module):
         The same weights answer both, so that every encoder is taught by an answer of its own, and no modality leans on another.
         """
         evidence = self._thinned(inputs)
-        company: dict[Kind, Tokens] = {kind: tokens for kind, tokens in evidence.items() if kind is Demographics}
-        alone = [
-            (self._answer({kind: tokens, **company}), tokens.seen.any(dim=1))
-            for kind, tokens in evidence.items()
-            if kind is not Demographics
-        ]
-        return self._answer(evidence), alone
+        readings = self._readings(evidence)
+        company: list[Kind] = [kind for kind in self.kinds if kind is Demographics]
+        alone = []
+        for kind in self.kinds:
+            if kind is not Demographics:
+                own = {one: evidence[one] for one in [kind, *company]}
+                alone.append((self._answer(own, readings), evidence[kind].seen.any(dim=1)))
+        return self._answer(evidence, readings), alone
 
     def _thinned(self, inputs: Mapping[Kind, Inputs]) -> dict[Kind, Tokens]:
         encoded = self._encode(inputs)
         return self.config.evidence_dropout.thin(encoded) if self.training else encoded
 
-    def _answer(self, evidence: Mapping[Kind, Tokens]) -> Float[Tensor, "case finding"]:
+    def _readings(self, evidence: Mapping[Kind, Tokens]) -> dict[Kind, Tensor]:
+        """What the pairs read from each kind: once, however many answers they enter."""
+        pairs = self.pairs
+        return {} if pairs is None else {kind: pairs.read(kind.__name__, tokens) for kind, tokens in evidence.items()}
+
+    def _answer(self, evidence: Mapping[Kind, Tokens], readings: Mapping[Kind, Tensor]) -> Float[Tensor, "case finding"]:
         values, seen = self._conversation(evidence)
         logits = self.readout(values, seen=seen)
         for kind, encoder, weight in zip(self.kinds, self.encoders, self.additive, strict=True):
@@ -145,7 +152,7 @@ class Diagnoser(nn.Module):
                 assert isinstance(encoder, Encoder)
                 logits = logits + encoder.summary(evidence[kind]) @ weight
         if self.pairs is not None and len(evidence) > 1:
-            logits = logits + self.pairs({kind.__name__: tokens for kind, tokens in evidence.items()})
+            logits = logits + self.pairs.multiply([readings[kind] for kind in evidence])
         return logits
 
     def weights(self, inputs: Mapping[Kind, Inputs]) -> Float[Tensor, "case head finding token"]:
