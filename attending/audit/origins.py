@@ -25,12 +25,15 @@ _WORDS = frozenset({
 
 @dataclass(frozen=True, kw_only=True)
 class OriginsCheck(Check):
-    """`least`: the AUROC of one such column alone from which on it warns; `most_levels`: columns with more are no origins."""
+    """`least`: the AUROC of one such column alone from which on it warns; `most_levels`: columns with more are no
+    origins; `pure`: the share of one class from which on a level is told of by itself.
+    """
 
     name: str = "origins"
     traps: tuple[str, ...] = ("T6", "T7")
     least: float = LEAST_AREA
     most_levels: int = 50
+    pure: float = 0.95
     most_told: int = 6
 
     def look(self, material: Material) -> tuple[Finding, ...]:
@@ -45,13 +48,14 @@ class OriginsCheck(Check):
                 if found is not None and found.alarms(self.least):
                     alarms.append((found, name))
         alarms.sort(key=lambda alarm: -alarm[0].low)
-        pure = [
+        telling = {name for _, name in alarms}
+        uneven = [
             (name, level, told)
             for name, cells in columns.items()
             for truth in material.truths
-            for level, told in _one_class(material, truth, cells, tests=tests)
+            for level, told in _uneven(material, truth, cells, tests=tests, purest=0.0 if name in telling else self.pure)
         ]
-        return (*((self._ranking(alarms),) if alarms else ()), *((self._pure(pure),) if pure else ()))
+        return (*((self._ranking(alarms),) if alarms else ()), *((self._by_class(uneven),) if uneven else ()))
 
     def _columns(self, material: Material) -> list[str]:
         return [
@@ -74,15 +78,15 @@ class OriginsCheck(Check):
             columns=columns,
         )
 
-    def _pure(self, pure: Sequence[tuple[str, str, str]]) -> Finding:
-        columns = tuple(dict.fromkeys(name for name, _, _ in pure))
-        told = [f'"{name}" = {level}: {words}' for name, level, words in pure]
+    def _by_class(self, uneven: Sequence[tuple[str, str, str]]) -> Finding:
+        columns = tuple(dict.fromkeys(name for name, _, _ in uneven))
+        told = [f'"{name}" = {level}: {words}' for name, level, words in uneven]
         more = f"; and {len(told) - self.most_told} more" if len(told) > self.most_told else ""
         return Finding(
             trap="T7",
             check=self.name,
             severity=Severity.WARN,
-            told=f"some levels of {', '.join(columns)} hold nearly one class only: source and class are one",
+            told=f"source and class go together in {', '.join(columns)}: some levels hold mostly one class, others another",
             evidence="; ".join(told[: self.most_told]) + more,
             effect="whatever tells the sources apart tells the classes apart; a test from the same sources cannot show it",
             remedy=f"restrict to matched sources, those that hold both classes (--where \"{columns[0]} in ('...')\")",
@@ -97,8 +101,8 @@ def _levels(material: Material, name: str, most: int) -> list[str] | None:
     return cells if 2 <= n <= min(most, len(cells) / 5) else None
 
 
-def _one_class(material: Material, truth: Truth, cells: Sequence[str], *, tests: int) -> list[tuple[str, str]]:
-    """Levels in which nearly every group has the finding, or nearly none, and what the others' share makes no chance of."""
+def _uneven(material: Material, truth: Truth, cells: Sequence[str], *, tests: int, purest: float) -> list[tuple[str, str]]:
+    """Levels in which far more groups have the finding than elsewhere, or far fewer, and a share `purest` is of one class."""
     groups = material.groups[truth.cases]
     _, which = np.unique(
         [f"{group} {cells[case]}" for group, case in zip(groups, truth.cases, strict=True)], return_inverse=True
@@ -115,9 +119,13 @@ def _one_class(material: Material, truth: Truth, cells: Sequence[str], *, tests:
         if not len(others) or n < 5:
             continue
         share = (others.sum() + 0.5) / (len(others) + 1.0)
-        pure = events if events > n / 2 else n - events
-        chance = binom.sf(pure - 1, n, share if events > n / 2 else 1.0 - share)
-        if pure >= 0.95 * n and chance * len(levels) * tests < ALPHA and abs(events / n - others.mean()) >= 0.2:
+        is_more = events / n > share
+        chance = binom.sf(events - 1, n, share) if is_more else binom.cdf(events, n, share)
+        if (
+            max(events, n - events) >= purest * n
+            and chance * len(levels) * tests < ALPHA
+            and abs(events / n - others.mean()) >= 0.2
+        ):
             found.append(
                 (level, f'{events} of {n} groups have "{truth.finding}", elsewhere {int(others.sum())} of {len(others)}')
             )
