@@ -2,8 +2,8 @@
 
 Films are compared exactly (a hash of their pixels) and as neighbours: small pictures, standardised, less the mean film, so that
 common anatomy does not make strangers alike; mirrored and cropped by a sixteenth too. A neighbour counts only when its fine
-detail agrees as well. Difference hashes are not used: they flood radiographs with false hits (design notes, trap T12). Crops
-are told from look-alikes only on films of 128 pixels or more.
+detail agrees as well. Difference hashes are not used: they flood radiographs with false hits (design notes, trap T12). Films
+of fewer than 64 pixels are compared exactly only, and crops are sought from 128 pixels on: below, strangers look alike.
 """
 
 import hashlib
@@ -23,6 +23,8 @@ from attending.case import Note, Scan
 
 _SIDE, _FINE_SIDE = 32, 64
 _BLOCK = 512
+_LEAST, _LEAST_CROPPED = 64, 128
+"""Pixels of the shorter side below which strangers look alike, whole and cropped; smaller films are compared exactly."""
 _EMPTY = 1e-3
 """Standard deviation of grey below which a film shows nothing; equal empty films say nothing about patients."""
 _WHITE, _MOSTLY_WHITE = 0.998, 0.3
@@ -154,7 +156,11 @@ class RepeatsCheck(Check):
             near = reference[start : start + _BLOCK] @ seen.T >= alike
             for at, other in np.argwhere(near).tolist():
                 (a, one), (b, two) = films[start + at], films[other]
-                if a == b or (min(a, b), max(a, b)) in pairs or (margin and min(*one.shape, *two.shape) < 128):
+                if (
+                    a == b
+                    or (min(a, b), max(a, b)) in pairs
+                    or min(*one.shape, *two.shape) < (_LEAST_CROPPED if margin else _LEAST)
+                ):
                     continue
                 detail = float((_detail(one) * _detail(two, margin=margin, is_mirrored=is_mirrored)).sum())
                 if detail >= fine:
