@@ -7,7 +7,7 @@ For each generator seed: 2,000 patients to train on, fresh ones (style, template
 training seed: the share of the oracle's AUROC lift that `fused` reaches (mean over diseases; the oracle sees what is
 expressed), the log-loss gap, and the macro AUROC differences to every single modality and to late fusion, with paired bootstrap
 intervals over patients. Then, per modality: `fused` answering without it, less a model trained without it. Generators 900 to
-999 were used in development. Prints a line per result as it comes; --json FILE keeps them.
+999 and 7001 were used in development. Prints a line per result as it comes; --json FILE keeps them.
 """
 
 import argparse
@@ -38,7 +38,7 @@ Row = dict[str, object]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--generators", type=int, nargs="+", default=[7001, 7102, 7203])
+    parser.add_argument("--generators", type=int, nargs="+", default=[7102, 7203, 7304])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--patients", type=int, default=2000)
     parser.add_argument("--fresh", type=int, default=20_000)
