@@ -70,7 +70,9 @@ def run(
     images: ImagesOption = None,
     protocol: Annotated[str, typer.Option(help="auto, split, cv or site.")] = "auto",
     folds: Annotated[int, typer.Option(help="Outer folds of cross-validation.")] = 5,
-    repeats: Annotated[int, typer.Option(min=0, help="Times that cross-validation is repeated (0: as time allows).")] = 0,
+    repeats: Annotated[
+        int, typer.Option(min=0, help="Times that cross-validation is repeated (0: 5 for tables, 1 or 2 with notes or films).")
+    ] = 0,
     seeds: Annotated[
         int, typer.Option(min=0, help="Networks that differ by seed and are averaged (0: the recipe's number).")
     ] = 0,
@@ -183,7 +185,9 @@ def plan(
     notes: NotesOption = None,
     images: ImagesOption = None,
     folds: Annotated[int, typer.Option(help="Outer folds of cross-validation.")] = 5,
-    repeats: Annotated[int, typer.Option(min=0, help="Times that cross-validation is repeated (0: as time allows).")] = 0,
+    repeats: Annotated[
+        int, typer.Option(min=0, help="Times that cross-validation is repeated (0: 5 for tables, 1 or 2 with notes or films).")
+    ] = 0,
     seed: SeedOption = 0,
 ) -> None:
     """Before training: how wide the intervals will be, what difference could be shown, and what will be too small to say.

@@ -14,7 +14,6 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ from attending.training.recipe import default_recipe
 
 TASK = Task(findings=DISEASES)
 RIVALS = ("film", "notes", "boosted-trees", "random-forest", "late-fusion")
-MODALITIES: Mapping[str, tuple[type[Evidence], ...]] = {"film": (Scan,), "note": (Note,), "labs": (Lab,), "signs": (Sign,)}
+MODALITIES: Mapping[str, type[Evidence]] = {"film": Scan, "note": Note, "labs": Lab, "signs": Sign}
 RESAMPLES = 500
 Row = dict[str, object]
 
@@ -70,7 +69,10 @@ def results(train: Clinic, test: Clinic, *, seeds: int, members: int | None, ask
     for seed in range(seeds):
         began = time.monotonic()
         answers = averaged(
-            taught, [asked, *(without(asked, kinds) for kinds in MODALITIES.values())], seed=seed, members=members
+            taught,
+            [asked, *([case.without(kind) for case in asked] for kind in MODALITIES.values())],
+            seed=seed,
+            members=members,
         )
         fused, *thinned = answers
         yield {
@@ -87,9 +89,9 @@ def results(train: Clinic, test: Clinic, *, seeds: int, members: int | None, ask
             first_thinned = thinned
     if not asks_absent:
         return
-    for (name, kinds), thin in zip(MODALITIES.items(), first_thinned, strict=True):
-        lean = without(taught, kinds)
-        never = averaged(lean, [without(asked, kinds)], seed=0, members=members)[0]
+    for (name, kind), thin in zip(MODALITIES.items(), first_thinned, strict=True):
+        lean = [case.without(kind) for case in taught]
+        never = averaged(lean, [[case.without(kind) for case in asked]], seed=0, members=members)[0]
         difference, low, high = paired(test.diseases, thin, never, seed=0)
         yield {
             "model": f"fused-without-{name}",
@@ -113,10 +115,6 @@ def averaged(
         )
         said.append([fitted.probability(cases) for cases in questions])
     return [np.mean(answers, axis=0) for answers in zip(*said, strict=True)]
-
-
-def without(cases: Sequence[Case], kinds: tuple[type[Evidence], ...]) -> list[Case]:
-    return [replace(case, evidence=tuple(e for e in case.evidence if not isinstance(e, kinds))) for case in cases]
 
 
 def share(test: Clinic, probability: np.ndarray) -> float:

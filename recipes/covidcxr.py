@@ -2,8 +2,8 @@
 
     python recipes/covidcxr.py --data ../shared/data/covidcxr --out out/covidcxr [--quick] [--variant NAME ...]
 
-Time: about twenty minutes a variant on two cores, one or two with --quick. Expected: films without lungs, circumstances alone
-and notes without label words all far from chance. That is the finding: confounding, not performance.
+Time: not measured at full length; with --quick all eight took six minutes on one busy core. Expected: films without lungs,
+circumstances alone and notes without label words all far from chance. That is the finding: confounding, not performance.
 Written into --out: table/ (patients.csv with the altered films and notes), a study per variant, comparison.html and
 comparison.json. A variant that is finished is not held again. The films' licences do not let all of it be passed on.
 

@@ -2,7 +2,7 @@
 
     make demo            (python recipes/demo.py --out out/demo)
 
-Time: about a minute and a half on two cores. Expected: the fused model well above every baseline, with wide intervals, because
+Time: half a minute on two free cores. Expected: the fused model above every baseline, with wide intervals, because
 for speed it is one four-way split and one network, and 160 patients to test on say little. Written into out/demo: clinic/
 (table, films, true posteriors), report/ (model, predictions, report).
 """

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from attending.case import Evidence
-from attending.model.tokens import Tokens
-
-Kind = type[Evidence]
+from attending.model.tokens import Kind, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)

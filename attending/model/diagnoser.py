@@ -17,15 +17,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from attending.attention import MechanismConfig, keep_keys
-from attending.case import Case, Demographics, Evidence, Place
+from attending.case import Case, Demographics, Place
 from attending.diagnosis import Task
 from attending.model.absence import EvidenceDropout
 from attending.model.fusion import Block, Readout, Summary
 from attending.model.modality import Encoder, ModalityConfig, Tokenizer
 from attending.model.pairs import Pairs
-from attending.model.tokens import Batch, Inputs, Tokens
-
-Kind = type[Evidence]
+from attending.model.tokens import Batch, Inputs, Kind, Tokens
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ finds what acts together (journal, "Clinic"). Here products are there from the s
 2010, "Factorization machines", equation 1), between kinds of evidence instead of columns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -31,10 +31,6 @@ class Pairs(nn.Module):
         self.readings = nn.ModuleDict({name: nn.Linear(dim, rank) for name in names})
         self.weight = nn.Parameter(torch.randn(n_findings, rank) * 0.3)
 
-    def forward(self, evidence: Mapping[str, Tokens]) -> Float[Tensor, "case finding"]:
-        """What to add to the logits, given the tokens of any of the kinds."""
-        return self.multiply([self.read(name, tokens) for name, tokens in evidence.items()])
-
     def read(self, name: str, tokens: Tokens) -> Float[Tensor, "case finding rank"]:
         """What each finding reads from the kind of evidence called `name`; exactly 0 where a case has none of it."""
         asked = self.query_norm(self.query).expand(len(tokens.values), -1, -1)
@@ -42,7 +38,7 @@ class Pairs(nn.Module):
         return torch.where(tokens.seen.any(dim=1)[:, None, None], self.readings[name](looked), 0.0)
 
     def multiply(self, readings: Sequence[Float[Tensor, "case finding rank"]]) -> Float[Tensor, "case finding"]:
-        """The weighted sum of all products of two readings: half of (Σ reading)² − Σ reading²."""
+        """What to add to the logits: the weighted sum of all products of two readings: half of (Σ reading)² − Σ reading²."""
         total = torch.stack(list(readings)).sum(dim=0)
         squares = torch.stack([reading**2 for reading in readings]).sum(dim=0)
         return ((total**2 - squares) / 2 * self.weight).sum(dim=-1)

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from attending.case import Evidence
 
+Kind = type[Evidence]
+"""A kind of evidence, by its type."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Inputs(ABC):  # noqa: B024 -- a family of records without behaviour of their own
@@ -45,7 +48,7 @@ class Tokens:
 class Batch:
     """Cases ready for a network: inputs per kind of evidence, truth where `known`, and each case's weight."""
 
-    inputs: Mapping[type[Evidence], Inputs]
+    inputs: Mapping[Kind, Inputs]
     truth: Float[Tensor, "case finding"]
     known: Bool[Tensor, "case finding"]
     weight: Float[Tensor, " case"]

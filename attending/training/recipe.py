@@ -89,9 +89,10 @@ def multimodal_recipe(n_cases: int, *, visible: frozenset[str] = frozenset(), me
 
 
 def default_repeats(cases: Sequence[Case] | Sequence[Chart]) -> int:
-    """How often cross-validation is repeated unless somebody says: what fits into a quarter of an hour on two cores.
+    """How often cross-validation is repeated unless somebody says.
 
-    Five times for tables; with notes or films twice under `FEW` cases, where partitions differ most, and once above.
+    Five times for tables, which takes minutes; with notes or films, whose networks train far longer, twice under `FEW` cases,
+    where partitions differ most, and once above.
     """
     if not any(case.of(Note) or case.of(Scan) for case in cases):
         return 5
