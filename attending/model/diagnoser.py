@@ -9,7 +9,7 @@ Any subset of modalities may be there for any case. A register token that is alw
 The additive path lets what acts alone act simply, the pairs what acts by twos; attention is for the rest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -115,8 +115,7 @@ class Diagnoser(nn.Module):
 
     def forward(self, inputs: Mapping[Kind, Inputs]) -> Float[Tensor, "case finding"]:
         """Logits. In training, evidence dropout thins the tokens first."""
-        evidence = self._thinned(inputs)
-        return self._answer(evidence, self._readings(evidence))
+        return self._answers(self._thinned(inputs), [self.kinds])[0]
 
     def together_and_alone(self, inputs: Mapping[Kind, Inputs]) -> tuple[Tensor, list[tuple[Tensor, Bool[Tensor, " case"]]]]:
         """Logits of all evidence, and of each modality with nothing but the demographics: (logits, whose it is) each.
@@ -124,34 +123,48 @@ class Diagnoser(nn.Module):
         The same weights answer both, so that every encoder is taught by an answer of its own, and no modality leans on another.
         """
         evidence = self._thinned(inputs)
-        readings = self._readings(evidence)
-        company: list[Kind] = [kind for kind in self.kinds if kind is Demographics]
-        alone = []
-        for kind in self.kinds:
-            if kind is not Demographics:
-                own = {one: evidence[one] for one in [kind, *company]}
-                alone.append((self._answer(own, readings), evidence[kind].seen.any(dim=1)))
-        return self._answer(evidence, readings), alone
+        lonely = [kind for kind in self.kinds if kind is not Demographics]
+        together, *alone = self._answers(evidence, [self.kinds, *((kind, Demographics) for kind in lonely)])
+        return together, [(said, evidence[kind].seen.any(dim=1)) for kind, said in zip(lonely, alone, strict=True)]
 
     def _thinned(self, inputs: Mapping[Kind, Inputs]) -> dict[Kind, Tokens]:
         encoded = self._encode(inputs)
         return self.config.evidence_dropout.thin(encoded) if self.training else encoded
 
+    def _answers(self, evidence: Mapping[Kind, Tokens], views: Sequence[Collection[Kind]]) -> list[Tensor]:
+        """Logits by the kinds of evidence in each view, as if there were no other."""
+        values, seen = self._spoken(evidence)
+        whose = [None, *(kind for kind, tokens in evidence.items() for _ in range(self._speakers(kind, tokens)))]
+        in_view = [[kind is None or kind in view for kind in whose] for view in views]
+        seen_by_view = seen.unsqueeze(1) & torch.tensor(in_view, device=seen.device)
+        if self.blocks:
+            said = [self.readout(self._conversation(values, one), seen=one.unsqueeze(1)) for one in seen_by_view.unbind(dim=1)]
+            logits = torch.cat(said, dim=1)
+        else:
+            logits = self.readout(values, seen=seen_by_view)
+        additive = self._additive(evidence)
+        readings = self._readings(evidence)
+        answers = []
+        for number, view in enumerate(views):
+            kinds = [kind for kind in evidence if kind in view]
+            answer = torch.stack([logits[:, number], *(additive[kind] for kind in kinds)]).sum(dim=0)
+            if self.pairs is not None and len(kinds) > 1:
+                answer = answer + self.pairs.multiply([readings[kind] for kind in kinds])
+            answers.append(answer)
+        return answers
+
+    def _additive(self, evidence: Mapping[Kind, Tokens]) -> dict[Kind, Float[Tensor, "case finding"]]:
+        """What each kind of evidence adds, linear in its summary."""
+        added = {}
+        for kind, encoder, weight in zip(self.kinds, self.encoders, self.additive, strict=True):
+            assert isinstance(encoder, Encoder)
+            added[kind] = encoder.summary(evidence[kind]) @ weight
+        return added
+
     def _readings(self, evidence: Mapping[Kind, Tokens]) -> dict[Kind, Tensor]:
         """What the pairs read from each kind: once, however many answers they enter."""
         pairs = self.pairs
         return {} if pairs is None else {kind: pairs.read(kind.__name__, tokens) for kind, tokens in evidence.items()}
-
-    def _answer(self, evidence: Mapping[Kind, Tokens], readings: Mapping[Kind, Tensor]) -> Float[Tensor, "case finding"]:
-        values, seen = self._conversation(evidence)
-        logits = self.readout(values, seen=seen)
-        for kind, encoder, weight in zip(self.kinds, self.encoders, self.additive, strict=True):
-            if kind in evidence:
-                assert isinstance(encoder, Encoder)
-                logits = logits + encoder.summary(evidence[kind]) @ weight
-        if self.pairs is not None and len(evidence) > 1:
-            logits = logits + self.pairs.multiply([readings[kind] for kind in evidence])
-        return logits
 
     def weights(self, inputs: Mapping[Kind, Inputs]) -> Float[Tensor, "case head finding token"]:
         """Attention of each finding's query over the tokens, in the order of `Tokenizers.places`.
@@ -159,8 +172,8 @@ class Diagnoser(nn.Module):
         What a query takes from a summary goes to the tokens that the summary read, in proportion; rows sum to 1.
         """
         evidence = self._encode(inputs)
-        values, seen = self._conversation(evidence)
-        over = self.readout.weights(values, seen=seen)
+        values, seen = self._spoken(evidence)
+        over = self.readout.weights(self._conversation(values, seen), seen=seen)
         parts, start = [over[..., :1]], 1
         for kind, tokens in evidence.items():
             n = self._speakers(kind, tokens)
@@ -182,19 +195,21 @@ class Diagnoser(nn.Module):
     def _encode(self, inputs: Mapping[Kind, Inputs]) -> dict[Kind, Tokens]:
         return {kind: encoder(inputs[kind]) for kind, encoder in zip(self.kinds, self.encoders, strict=True)}
 
-    def _conversation(self, evidence: Mapping[Kind, Tokens]) -> tuple[Tensor, Bool[Tensor, "case token"]]:
+    def _spoken(self, evidence: Mapping[Kind, Tokens]) -> tuple[Tensor, Bool[Tensor, "case token"]]:
+        """The register, then the tokens of each kind or the summaries that speak for them."""
         n = len(next(iter(evidence.values())).values)
         register = Tokens(
             values=self.register.expand(n, 1, -1), seen=torch.ones(n, 1, dtype=torch.bool, device=self.register.device)
         )
         speakers = [register]
         for kind, name in zip(self.kinds, self.modality, strict=True):
-            if kind in evidence:
-                named = Tokens(values=evidence[kind].values + name, seen=evidence[kind].seen)
-                speakers.append(self._summary(kind)(named) if kind.__name__ in self.summaries else named)
-        values = torch.cat([speaker.values for speaker in speakers], dim=1)
-        seen = torch.cat([speaker.seen for speaker in speakers], dim=1)
+            named = Tokens(values=evidence[kind].values + name, seen=evidence[kind].seen)
+            speakers.append(self._summary(kind)(named) if kind.__name__ in self.summaries else named)
+        return torch.cat([one.values for one in speakers], dim=1), torch.cat([one.seen for one in speakers], dim=1)
+
+    def _conversation(self, values: Tensor, seen: Bool[Tensor, "case token"]) -> Float[Tensor, "case token dim"]:
+        """The tokens after every block."""
         mask = keep_keys(seen)
         for block in self.blocks:
             values = block(values, mask=mask)
-        return values, seen
+        return values

@@ -6,10 +6,11 @@ alone.
 """
 
 import torch
+from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from attending.attention import Mask, MechanismConfig, keep_keys
+from attending.attention import Mask, MechanismConfig, keep, keep_keys
 from attending.model.tokens import Tokens
 
 
@@ -86,15 +87,17 @@ class Readout(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_findings))
 
     def forward(
-        self, values: Float[Tensor, "case token dim"], *, seen: Bool[Tensor, "case token"]
-    ) -> Float[Tensor, "case finding"]:
-        """One logit per finding."""
-        query = self.query.expand(len(values), -1, -1)
-        context = self.evidence_norm(values)
-        looked = self.attention(self.query_norm(query), mask=keep_keys(seen), context=context)
+        self, values: Float[Tensor, "case token dim"], *, seen: Bool[Tensor, "case view token"]
+    ) -> Float[Tensor, "case view finding"]:
+        """One logit per finding and view; a view says which tokens exist. Tokens are projected once for all views."""
+        n_views, n_findings = seen.shape[1], len(self.query)
+        query = self.query.repeat(n_views, 1).expand(len(values), -1, -1)
+        mask = keep_keys(seen[:, 0]) if n_views == 1 else keep(seen.repeat_interleave(n_findings, dim=1))
+        looked = self.attention(self.query_norm(query), mask=mask, context=self.evidence_norm(values))
         x = query + self.dropout(looked)
         x = x + self.network(self.network_norm(x))
-        return (self.answer_norm(x) * self.answer).sum(dim=-1) + self.bias
+        by_view = rearrange(self.answer_norm(x), "case (view finding) dim -> case view finding dim", view=n_views)
+        return (by_view * self.answer).sum(dim=-1) + self.bias
 
     def weights(
         self, values: Float[Tensor, "case token dim"], *, seen: Bool[Tensor, "case token"]

