@@ -13,6 +13,9 @@ import typer
 
 NOTICE = "Research software, not a medical device; not for decisions about patients."
 
+Misuse: type[Exception] = typer.BadParameter.__mro__[1]
+"""The parser's own error for a command line that it cannot take: typer has no public name for it."""
+
 app = typer.Typer(
     name="attending",
     help=f"From a table of patients to an evidence report, on attention that you choose. {NOTICE}",
@@ -28,6 +31,9 @@ OutOption = Annotated[Path, typer.Option("--out", help="Folder to write into.", 
 TargetOption = Annotated[str | None, typer.Option("--target", help="Column(s) to predict, several as a,b,c.")]
 PositiveOption = Annotated[
     str | None, typer.Option("--positive", help="Value that counts as having the finding (default: the rarer).")
+]
+PatientOption = Annotated[
+    str | None, typer.Option("--patient", help='Column that names the patient, or "each row": every row is another person.')
 ]
 SchemaOption = Annotated[Path | None, typer.Option("--schema", help="Schema file (`attending schema`); wins over inference.")]
 IgnoreOption = Annotated[str, typer.Option("--ignore", help="Columns to leave out, as a,b,c.")]
@@ -61,6 +67,7 @@ def run(
     out: OutOption,
     target: TargetOption = None,
     positive: PositiveOption = None,
+    patient: PatientOption = None,
     schema: SchemaOption = None,
     ignore: IgnoreOption = "",
     only: OnlyOption = "",
@@ -69,7 +76,7 @@ def run(
     notes: NotesOption = None,
     images: ImagesOption = None,
     protocol: Annotated[str, typer.Option(help="auto, split, cv or site.")] = "auto",
-    folds: Annotated[int, typer.Option(help="Outer folds of cross-validation.")] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="Outer folds of cross-validation.")] = 5,
     repeats: Annotated[
         int, typer.Option(min=0, help="Times that cross-validation is repeated (0: 5 for tables, 1 or 2 with notes or films).")
     ] = 0,
@@ -100,6 +107,7 @@ def run(
         out=out,
         targets=listed(target or ""),
         positive=positive,
+        patient=patient,
         schema_file=schema,
         ignore=listed(ignore),
         only=listed(only),
@@ -124,6 +132,7 @@ def audit(
     table: TableArgument,
     target: TargetOption = None,
     positive: PositiveOption = None,
+    patient: PatientOption = None,
     schema: SchemaOption = None,
     ignore: IgnoreOption = "",
     only: OnlyOption = "",
@@ -144,6 +153,7 @@ def audit(
         table,
         targets=listed(target or ""),
         positive=positive,
+        patient=patient,
         schema_file=schema,
         ignore=listed(ignore),
         only=listed(only),
@@ -161,8 +171,13 @@ def schema_(
     table: TableArgument,
     target: TargetOption = None,
     positive: PositiveOption = None,
+    patient: PatientOption = None,
     ignore: IgnoreOption = "",
     only: OnlyOption = "",
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write (default: TABLE with .schema.toml).")] = None,
 ) -> None:
     """Write what each column is taken for into a file that you edit and give to `attending run --schema`.
@@ -171,7 +186,17 @@ def schema_(
     """
     from attending.commands.declaring import write_schema_of
 
-    write_schema_of(table, targets=listed(target or ""), positive=positive, ignore=listed(ignore), only=listed(only), out=out)
+    write_schema_of(
+        table,
+        targets=listed(target or ""),
+        positive=positive,
+        patient=patient,
+        ignore=listed(ignore),
+        only=listed(only),
+        where=where,
+        companions=companions(labs, notes, images),
+        out=out,
+    )
 
 
 @app.command()
@@ -179,16 +204,21 @@ def plan(
     table: TableArgument,
     target: TargetOption = None,
     positive: PositiveOption = None,
+    patient: PatientOption = None,
     schema: SchemaOption = None,
+    ignore: IgnoreOption = "",
+    only: OnlyOption = "",
     where: WhereOption = None,
     labs: LabsOption = None,
     notes: NotesOption = None,
     images: ImagesOption = None,
-    folds: Annotated[int, typer.Option(help="Outer folds of cross-validation.")] = 5,
+    protocol: Annotated[str, typer.Option(help="auto, split, cv or site.")] = "auto",
+    folds: Annotated[int, typer.Option(min=2, help="Outer folds of cross-validation.")] = 5,
     repeats: Annotated[
         int, typer.Option(min=0, help="Times that cross-validation is repeated (0: 5 for tables, 1 or 2 with notes or films).")
     ] = 0,
     seed: SeedOption = 0,
+    strict: StrictOption = False,
 ) -> None:
     """Before training: how wide the intervals will be, what difference could be shown, and what will be too small to say.
 
@@ -200,12 +230,17 @@ def plan(
         table,
         targets=listed(target or ""),
         positive=positive,
+        patient=patient,
         schema_file=schema,
+        ignore=listed(ignore),
+        only=listed(only),
         where=where,
         companions=companions(labs, notes, images),
+        protocol=protocol,
         folds=folds,
         repeats=repeats or None,
         seed=seed,
+        is_strict=strict,
     )
 
 
@@ -218,6 +253,8 @@ def predict(
     labs: LabsOption = None,
     notes: NotesOption = None,
     images: ImagesOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
     strict: StrictOption = False,
 ) -> None:
     """Estimated probability of each recorded label for every case of a table, and what was missing.
@@ -226,7 +263,16 @@ def predict(
     """
     from attending.commands.using import predict_table
 
-    predict_table(model, table, out=out, where=where, companions=companions(labs, notes, images), is_strict=strict)
+    predict_table(
+        model,
+        table,
+        out=out,
+        where=where,
+        companions=companions(labs, notes, images),
+        device=device,
+        threads=threads,
+        is_strict=strict,
+    )
 
 
 @app.command()
@@ -239,6 +285,8 @@ def evaluate(
     notes: NotesOption = None,
     images: ImagesOption = None,
     seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
     strict: StrictOption = False,
 ) -> None:
     """Judge a model on a table it has not seen: an external validation, with the same rigour as a run.
@@ -247,8 +295,17 @@ def evaluate(
     """
     from attending.commands.using import evaluate_table
 
-    given = companions(labs, notes, images)
-    evaluate_table(model, table, out=out, where=where, companions=given, seed=seed, is_strict=strict)
+    evaluate_table(
+        model,
+        table,
+        out=out,
+        where=where,
+        companions=companions(labs, notes, images),
+        seed=seed,
+        device=device,
+        threads=threads,
+        is_strict=strict,
+    )
 
 
 @app.command()
@@ -299,16 +356,28 @@ def of_system(error: OSError) -> str:
     return f"{where}{error.strerror.lower()}{remedies.get(error.errno, '')}"
 
 
+def _command() -> list[str]:
+    """The command that was asked for, where there is one of this name."""
+    names = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback is not None}
+    return [word for word in sys.argv[1:2] if word in names]
+
+
 def main() -> None:
     """Entry point: errors for the person at the keyboard are one sentence and exit code 2."""
     try:
-        app(standalone_mode=True)
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False))
+    except Misuse as error:
+        place = getattr(error, "param", None)
+        option = f"{max(place.opts, key=len)}: " if place is not None and place.opts[0].startswith("-") else ""
+        sentence = " ".join(str(error).split()).removesuffix(".")
+        print(f"attending: {option}{sentence}; see {' '.join(['attending', *_command()])} --help", file=sys.stderr)
+        sys.exit(2)
     except ValueError as error:
         print(f"attending: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         print(f"attending: {of_system(error)}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         print("attending: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

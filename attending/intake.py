@@ -14,6 +14,7 @@ from attending.privacy import Deidentified, deidentify, project_key
 from attending.records import (
     Records,
     Schema,
+    SchemaError,
     Table,
     aim,
     from_toml,
@@ -71,10 +72,16 @@ def declare(
     positive: str | None,
     ignore: Sequence[str],
     only: Sequence[str],
+    patient: str | None = None,
 ) -> Schema:
-    """The schema of a file where one is given, otherwise what the table's names and cells suggest; options win over both."""
+    """The schema of a file where one is given, otherwise what the table's names and cells suggest; options win over both.
+
+    `patient` names the patient column for inference, or is `EACH_ROW`. Raises `SchemaError` for it beside a schema file.
+    """
     if schema is None:
-        return infer_schema(table, targets=targets, positive=positive, ignore=ignore, only=only)
+        return infer_schema(table, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
+    if patient is not None:
+        raise SchemaError(f"--patient {patient}: {schema.name} declares who the patient is; change it there and leave this out")
     declared = restrict(load_schema(schema), ignore=ignore, only=only)
     return aim(declared, table, targets=targets, positive=positive) if targets or positive else declared
 

@@ -120,7 +120,12 @@ def hold_study(
         raise StudyError(f"{intake.table.name}: the target is unknown in every row; nothing can be learned or judged")
     repeats = default_repeats(cases) if plan.repeats is None else plan.repeats
     protocol = plan_protocol(
-        members_of(cases), kind=plan.protocol, folds=plan.folds, repeats=repeats, seed=plan.seed, primary=_primary(schema)
+        members_of(cases),
+        kind=plan.protocol,
+        folds=plan.folds,
+        repeats=repeats,
+        seed=plan.seed,
+        primary=primary_findings(schema),
     )
     said(protocol.reason)
     recipe = _recipe(plan, cases, schema=schema)
@@ -192,8 +197,9 @@ def terms_of(schema: Schema, protocol: Protocol, *, seed: int) -> Terms:
     )
 
 
-def _primary(schema: Schema) -> Sequence[str] | None:
-    return None if schema.primary is None else (schema.primary.finding,)
+def primary_findings(schema: Schema) -> Sequence[str] | None:
+    """The findings that must be estimable: the one that was declared primary, or None where that is their mean or none was."""
+    return None if schema.primary is None or schema.primary.finding == "macro" else (schema.primary.finding,)
 
 
 def _rules(schema: Schema) -> Mapping[str, Rule]:

@@ -13,7 +13,7 @@ import pytest
 
 from attending.case import Scan
 from attending.intake import read_table, take_in
-from attending.records import load_schema
+from attending.records import Role, load_schema
 from tests.command_line import Said, call
 from tests.tables import rows, with_notes_and_films, write_rows
 
@@ -86,6 +86,11 @@ def with_ids(folder: Path) -> Path:
     return write_rows(folder / "changed.csv", entries)
 
 
+def with_visits(folder: Path) -> Path:
+    entries: list[Mapping[str, str]] = [{"visit_id": f"v{min(number, 38)}", **row} for number, row in enumerate(rows(40))]
+    return write_rows(folder / "changed.csv", entries)
+
+
 def with_film(reference: str) -> Callable[[Path], Path]:
     def made(folder: Path) -> Path:
         entries = with_notes_and_films(folder, rows(40))
@@ -116,6 +121,7 @@ BAD_TABLES: dict[str, tuple[Callable[[Path], Path], tuple[str, ...], tuple[str, 
     "only column": (unchanged, (*ASKED[:2], "--only", "crp_mg"), ('no column "crp_mg"', "(--only)")),
     "ignored column": (unchanged, (*ASKED[:2], "--ignore", "nothing"), ('no column "nothing"',)),
     "duplicate ids": (with_ids, ASKED, ('changed.csv row 41, column "case_id"', "already stands in row 40", "mend the id")),
+    "duplicate visits": (with_visits, ASKED, ('changed.csv row 41, column "visit_id"', "already stands in row 40", '"case"')),
     "ragged, short": (appended("p900,44,f"), ASKED, ("changed.csv row 42: found 3 fields, expected 9",)),
     "ragged, long": (appended("p900,44,f" + ",1" * 9), ASKED, ("changed.csv row 42: found 12 fields, expected 9",)),
     "Latin-1": (encoded("latin-1"), ASKED, ("changed.csv line", "not UTF-8", "save the table as CSV UTF-8")),
@@ -239,6 +245,61 @@ def test_a_corrupt_model_is_refused(finished: Path, tmp_path: Path, command: str
     assert not list(tmp_path.iterdir())
     nothing = call(command, tmp_path / "nothing", finished / "table.csv", "--out", tmp_path / "out")
     refused(nothing, "no such folder; MODEL is the folder")
+
+
+MISUSE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "command": (("runn",), ("No such command", "see attending --help")),
+    "option": (("run", "--bogus"), ("No such option: --bogus", "see attending run --help")),
+    "no table": (("run",), ("Missing parameter: table", "see attending run --help")),
+    "no --out": (("run", "table.csv"), ("--out: Missing parameter",)),
+    "no number": (("run", "table.csv", "--out", "out", "--folds", "five"), ("--folds: ", "integer")),
+    "one fold": (("run", "table.csv", "--out", "out", "--folds", "1"), ("--folds: ", "2")),
+    "threads": (("plan", "table.csv", "--seed", "1.5"), ("--seed: ",)),
+}
+
+
+@pytest.mark.parametrize("name", MISUSE)
+def test_a_command_line_that_cannot_be_taken_is_one_sentence(name: str) -> None:
+    arguments, parts = MISUSE[name]
+    said = call(*arguments)
+    refused(said, *parts)
+    assert len(said.err.strip().splitlines()) == 1
+    assert call().out == call("--help").out
+
+
+def test_a_patient_can_be_named_or_every_row_declared_a_person(folder: Path) -> None:
+    renamed = [{("who" if name == "patient_id" else name): cell for name, cell in row.items()} for row in rows(40)]
+    table = write_rows(folder / "changed.csv", renamed)
+    for command in ("schema", "plan", "audit"):
+        refused(call(command, table, *ASKED), "no column names the patient", "--patient COLUMN", '--patient "each row"')
+        for patient in ("who", "each row"):
+            out = ("--out", folder / f"{patient}.toml") if command == "schema" else ()
+            assert call(command, table, *ASKED, "--patient", patient, *out).code == 0
+    assert [column.name for column in load_schema(folder / "who.toml").of(Role.PATIENT)] == ["who"]
+    assert load_schema(folder / "each row.toml").patient_rows == "each row"
+    both = call("plan", table, "--schema", folder / "who.toml", "--patient", "who")
+    refused(both, "who.toml declares who the patient is")
+    refused(call("plan", table, *ASKED, "--patient", "whom"), 'no column "whom"', 'Did you mean "who"?')
+
+
+def test_plan_takes_the_options_of_a_run(folder: Path) -> None:
+    table = folder / "table.csv"
+    refused(call("plan", table), "no --target: name the column to predict")
+    refused(call("plan", table, *ASKED, "--protocol", "magic"), "--protocol magic: expected one of auto, split, cv")
+    refused(call("plan", table, *ASKED, "--strict"), "under --strict every unit and time is declared")
+    assert "3 folds × 2 repeats" in call("plan", table, *ASKED, "--folds", "3", "--repeats", "2").out
+    assert "four-way split" in call("plan", table, *ASKED, "--protocol", "split").out
+    everyone, few = call("plan", table, *ASKED), call("plan", table, *ASKED[:2], "--only", "age,sex")
+    assert "pattern = sign+demographics" in everyone.out
+    assert "+demographics" not in few.out
+
+
+def test_a_schema_is_written_with_what_companions_mean(folder: Path) -> None:
+    values = [{"patient_id": "p001", "code": "lactate", "value": "2.1", "unit": "mmol/L"}]
+    labs = write_rows(folder / "labs.csv", values)
+    assert call("schema", folder / "table.csv", *ASKED, "--labs", labs, "--out", folder / "written.toml").code == 0
+    (companion,) = load_schema(folder / "written.toml").companions
+    assert (companion.kind, companion.id, dict(companion.units)) == ("labs", "patient_id", {"lactate": "mmol/L"})
 
 
 def test_other_commands_refuse_in_the_same_way(folder: Path) -> None:

@@ -23,6 +23,7 @@ def audit_table(
     *,
     targets: Sequence[str],
     positive: str | None,
+    patient: str | None,
     schema_file: Path | None,
     ignore: Sequence[str],
     only: Sequence[str],
@@ -33,7 +34,7 @@ def audit_table(
 ) -> Verdict:
     """Read, declare, look, print, and write the findings as JSON where a file is named."""
     read = read_table(table, where=where)
-    schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=ignore, only=only)
+    schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
     beside = {kind: read_table(path) for kind, path in companions.items()}
     records = read_charts(read, schema, companions=beside, longest_side=LONGEST_SIDE, is_strict=is_strict)
     verdict = audit(Material(table=read, records=records, companions=beside))

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast, get_args
 
 from attending.commands.auditing import audit_first
+from attending.commands.declaring import protocol_kind, require_target
 from attending.commands.showing import bars, device_of, err, out, show_results, show_schema, threads_of
 from attending.evaluation.result import verdict
 from attending.intake import declare, read_table, take_in
-from attending.study import REPORT_HTML, Plan, ProtocolKind, Study, hold_study
+from attending.study import REPORT_HTML, Plan, Study, hold_study
 from attending.training.trial import FUSED
 
 KEY_FILE = "privacy.key"
@@ -21,6 +21,7 @@ def run_table(
     out: Path,
     targets: Sequence[str],
     positive: str | None,
+    patient: str | None,
     schema_file: Path | None,
     ignore: Sequence[str],
     only: Sequence[str],
@@ -39,19 +40,9 @@ def run_table(
     image_encoder: str | None = None,
 ) -> Study:
     """Read, declare, take in, audit, hold the study unless the audit blocks, and print what it found."""
-    if protocol not in get_args(ProtocolKind):
-        raise ValueError(f"--protocol {protocol}: expected one of {', '.join(get_args(ProtocolKind))}")
-    if schema_file is None and not targets:
-        raise ValueError("no --target: name the column to predict, or give a --schema that declares one")
-    read = read_table(table, where=where)
-    schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=ignore, only=only)
-    show_schema(schema)
-    intake = take_in(read, schema, companions=companions, key_file=key_file(out), is_strict=is_strict)
-    err.print(
-        f"{len(read)} rows: {intake.records.n_rows_used} used in {len(intake.cases)} cases, {_refused(intake.records.refused)}"
-    )
+    require_target(schema_file, targets)
     plan = Plan(
-        protocol=cast(ProtocolKind, protocol),
+        protocol=protocol_kind(protocol),
         folds=folds,
         repeats=repeats,
         members=members,
@@ -61,6 +52,13 @@ def run_table(
         text_encoder=text_encoder,
         tunes_encoder=tunes_encoder,
         image_encoder=image_encoder,
+    )
+    read = read_table(table, where=where)
+    schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
+    show_schema(schema)
+    intake = take_in(read, schema, companions=companions, key_file=key_file(out), is_strict=is_strict)
+    err.print(
+        f"{len(read)} rows: {intake.records.n_rows_used} used in {len(intake.cases)} cases, {_refused(intake.records.refused)}"
     )
     verdict = audit_first(intake)
     with bars() as told:

@@ -12,7 +12,7 @@ import numpy as np
 from attending.artefacts import write_text
 from attending.case import Case
 from attending.commands.running import key_file
-from attending.commands.showing import err, show_results
+from attending.commands.showing import device_of, err, show_results
 from attending.commands.showing import out as console
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.judgement import judge
@@ -52,11 +52,32 @@ def _take_in(
     return intake
 
 
+def _ready(path: Path, *, device: str, threads: int) -> TrainedModel:
+    """The model, on its device; with `threads` above 0 torch takes so many."""
+    import torch
+
+    place = device_of(device)
+    if threads > 0:
+        torch.set_num_threads(threads)
+    model = load_model(path)
+    for network in model.networks:
+        network.to(place)
+    return model
+
+
 def predict_table(
-    path: Path, table: Path, *, out: Path, where: str | None, companions: Mapping[str, Path], is_strict: bool
+    path: Path,
+    table: Path,
+    *,
+    out: Path,
+    where: str | None,
+    companions: Mapping[str, Path],
+    device: str,
+    threads: int,
+    is_strict: bool,
 ) -> None:
     """Write one row per case and finding: probability, set membership, abstention and what was missing."""
-    model = load_model(path)
+    model = _ready(path, device=device, threads=threads)
     intake = _take_in(model, table, where=where, companions=companions, is_strict=is_strict, needs_truth=False, beside=out)
     raw = model.raw_probability(intake.cases)
     own = intake.own_ids()
@@ -82,12 +103,21 @@ def predict_table(
 
 
 def evaluate_table(
-    path: Path, table: Path, *, out: Path, where: str | None, companions: Mapping[str, Path], seed: int, is_strict: bool
+    path: Path,
+    table: Path,
+    *,
+    out: Path,
+    where: str | None,
+    companions: Mapping[str, Path],
+    seed: int,
+    device: str,
+    threads: int,
+    is_strict: bool,
 ) -> None:
     """Judge the model on a table: predictions.csv and the report of an external evaluation."""
     if (out / REPORT_JSON).exists():
         raise ValueError(f"{out}: holds a finished report; name another --out, or remove it")
-    model = load_model(path)
+    model = _ready(path, device=device, threads=threads)
     intake = _take_in(model, table, where=where, companions=companions, is_strict=is_strict, needs_truth=True, beside=out)
     cases = [case for case in intake.cases if case.truth]
     if not cases:

@@ -1,6 +1,6 @@
 """Files → charts: tables by a schema, with pictures, long-format companions and the synthetic clinic."""
 
-from attending.records.charts import Records, Refused, read_charts
+from attending.records.charts import Records, Refused, read_charts, with_companions
 from attending.records.choice import aim, restrict
 from attending.records.error import RecordError, SchemaError
 from attending.records.infer import infer_schema
@@ -30,5 +30,6 @@ __all__ = [
     "read_table",
     "restrict",
     "to_toml",
+    "with_companions",
     "write_schema",
 ]

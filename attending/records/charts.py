@@ -79,7 +79,7 @@ def read_charts(
     `longest_side` larger pictures are shrunk to it. `is_strict` makes an undeclared unit or time, an absent input column and
     a value that cannot be read an error. Without `needs_truth` the target columns may be absent, as when predicting.
     """
-    schema = _with_companions(schema, companions)
+    schema = with_companions(schema, companions)
     _check_columns(table, schema, companions, is_strict=is_strict, needs_truth=needs_truth)
     asked, ids, patients, refused = _who_and_when(table, schema)
     usable = [i for i in range(len(table)) if i not in refused]
@@ -160,7 +160,7 @@ def read_charts(
     )
 
 
-def _with_companions(schema: Schema, companions: Mapping[str, Table]) -> Schema:
+def with_companions(schema: Schema, companions: Mapping[str, Table]) -> Schema:
     """The schema with every companion given described: as it declares them, else by their columns' names."""
     described = {
         spec.kind: complete_units(spec, companions[spec.kind], schema) for spec in schema.companions if spec.kind in companions

@@ -109,7 +109,8 @@ def _place_ids(context: _Context, patient: str | None) -> None:
             if role is Role.ID and n_values < 0.9 * n_rows:
                 continue  # "case" may say case or control
             said = f"{n_values} values in {n_rows} rows"
-            if role is Role.VISIT and n_values == n_rows and context.is_free(Role.ID):
+            if role is Role.VISIT and n_values >= 0.9 * n_rows and context.is_free(Role.ID):
+                # a few doubles are slips, to be refused by name; visits of several rows are declared with the role case
                 roles[name] = Column(name=name, role=Role.ID, why=f"its name says visit and names the row: {said}")
             else:
                 roles[name] = Column(name=name, role=role, why=f"its name says {role.value}: {said}")
