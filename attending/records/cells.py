@@ -16,11 +16,11 @@ from attending.case import Absence, Embedding, Evidence, Hours, Lab, Note, Scan,
 from attending.records.error import RecordError
 from attending.records.images import ImageError, locate, read_pixels
 from attending.records.kinds import read_vector
-from attending.records.schema import AT_QUESTION, UNRECORDED_TIME, UNSTATED, Column, Role, Schema
+from attending.records.schema import AT_QUESTION, UNRECORDED_TIME, UNSTATED, Column, Role, Schema, ValueRules
 from attending.records.table import Table
 from attending.records.times import hours_of
 from attending.records.units import UnitError, canonical, convert
-from attending.records.values import Number, Reading, is_unknown, looks_like_unit, read_number
+from attending.records.values import Number, Reading, is_unknown, looks_like_unit, read_number, refuse_other_marks
 
 _SEX = {"m": "male", "male": "male", "man": "male", "boy": "male", "männlich": "male", "f": "female", "female": "female",
         "woman": "female", "girl": "female", "w": "female", "weiblich": "female"}  # fmt: skip
@@ -83,6 +83,9 @@ def read_column(
         views=table.cells(view.name) if view else None,
         unit_cells=_unit_cells(table, column),
     )
+    if column.role in (Role.NUMBER, Role.AGE):
+        marked = (table.cells(column.name)[i] for i in rows)
+        refuse_other_marks(marked, column.rules.decimal, place=f'{table.name} column "{column.name}"')
     read = _READERS[column.role]
     raw = table.cells(column.name)
     result = []
@@ -99,7 +102,13 @@ def read_column(
         if known is not None:
             result.append(known)
             continue
-        found = read(source, i, cell)
+        try:
+            found = read(source, i, cell)
+        except UnitError as error:
+            raise UnitError(
+                f'{table.name} row {table.rows[i]}, column "{column.unit_column or column.name}": {error} Mend the unit, or '
+                f'have such values left out and counted: rules = {{ misfit = "refused" }} of "{column.name}" in the schema'
+            ) from None
         if found.evidence and found.reading in (Reading.READ, Reading.BELOW, Reading.ABOVE):
             found = _within_window(source, found, i, schema.look_back_hours)
         if is_strict and found.reading is Reading.REFUSED:
@@ -165,8 +174,8 @@ def _read_lab(source: _Source, i: int, cell: str) -> Cell:
     at = _at(source, i)
     if at is None:
         return _late(source, Lab)
-    if source.unit_cells is not None and unit is not None:
-        number = in_unit(number, source.unit_cells[i], unit, code=column.field_name)
+    if source.unit_cells is not None:
+        number = in_unit(number, source.unit_cells[i], unit, code=column.field_name, rules=column.rules)
         if number.reading is Reading.REFUSED:
             return source.refuse(Lab, number.why)
     held = Unit(unit) if unit else UNSTATED_UNIT
@@ -174,14 +183,23 @@ def _read_lab(source: _Source, i: int, cell: str) -> Cell:
     return Cell(number.reading, (lab,))
 
 
-def in_unit(number: Number, found: str | None, expected: str, *, code: str) -> Number:
-    """The number converted from the unit beside it, or refused with the reason."""
-    if found is None:
-        return Number(Reading.REFUSED, why="its unit is blank")
+def in_unit(number: Number, found: str | None, expected: str | None, *, code: str, rules: ValueRules) -> Number:
+    """The number converted from the unit beside it, or refused with the reason where that unit is blank.
+
+    `expected` None is a column held in no unit, beside which none may stand. Raises `UnitError` for a unit that does not
+    fit, unless the rules have it refused and counted.
+    """
+    if found is None or is_unknown(found):
+        return number if expected is None else Number(Reading.REFUSED, why="its unit is blank")
     try:
+        if expected is None:
+            raise UnitError(f'found unit "{found}", and nothing says in which unit "{code}" is held; declare it in the schema.')
         return Number(number.reading, convert(number.value, found, expected, code=code))
     except UnitError as error:
-        return Number(Reading.REFUSED, why=str(error) if looks_like_unit(found) else "what stands for its unit is none")
+        why = str(error) if looks_like_unit(found) else "what stands for its unit is none."
+        if rules.misfit == "error":
+            raise UnitError(why) from None
+        return Number(Reading.REFUSED, why=why)
 
 
 def _read_sign(source: _Source, i: int, cell: str) -> Cell:

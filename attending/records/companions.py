@@ -20,7 +20,7 @@ from attending.records.images import ImageError, locate, read_pixels
 from attending.records.schema import UNSTATED, Companion, Role, Schema, ValueRules
 from attending.records.table import Table
 from attending.records.times import hours_of, time_unit
-from attending.records.values import Reading, Tally, decimal_mark, is_unknown, read_number, tally
+from attending.records.values import Reading, Tally, decimal_mark, is_unknown, read_number, refuse_other_marks, tally
 
 _KINDS: Mapping[str, type[Evidence]] = {"labs": Lab, "notes": Note, "images": Scan}
 _VALUE = {
@@ -100,18 +100,10 @@ def complete_units(spec: Companion, companion: Table, schema: Schema) -> Compani
     codes = companion.cells(spec.code)
     for code, unit in zip(codes, companion.cells(spec.unit) if spec.unit else [None] * len(codes), strict=True):
         if code is not None:
-            known = unit is not None and _is_unit(unit)
+            known = unit is not None and units.is_unit(unit)
             written[code.strip()].update([units.canonical(str(unit))] if known else [])
     found = {code: next(iter(counts.most_common(1)), (UNSTATED, 0))[0] for code, counts in sorted(written.items())}
     return replace(spec, units={code: by_code.get(code) or unit for code, unit in found.items()} | dict(spec.units))
-
-
-def _is_unit(symbol: str) -> bool:
-    try:
-        units.measure(symbol)
-    except units.UnitError:
-        return False
-    return True
 
 
 def join_companion(
@@ -131,6 +123,8 @@ def join_companion(
     for at, asker in enumerate(askers):
         if spec.id in asker.names:
             owners[asker.names[spec.id]].append(at)
+    if spec.kind == "labs":
+        refuse_other_marks(companion.cells(spec.value), spec.rules.decimal, place=f'{companion.name} column "{spec.value}"')
     evidence: list[list[Evidence]] = [[] for _ in askers]
     absent: list[list[Absence]] = [[] for _ in askers]
     readings, reasons = [], Counter[str]()
@@ -145,7 +139,13 @@ def join_companion(
             hours: Hours | str = 0.0
             if times is not None and spec.time is not None:
                 hours = hours_of(times[i], unit=spec.time_unit or "h", asked_at=askers[at].asked_at, column=spec.time)
-            reading, said, found = _place_in_time(row_reader, i, hours, look_back_hours)
+            try:
+                reading, said, found = _place_in_time(row_reader, i, hours, look_back_hours)
+            except units.UnitError as error:
+                raise units.UnitError(
+                    f'{companion.name} row {companion.rows[i]}, column "{spec.unit or spec.value}": {error} Mend the unit, or '
+                    f'have such values left out and counted: rules = {{ misfit = "refused" }} of companion "{spec.kind}"'
+                ) from None
             if isinstance(found, Absence):
                 absent[at].append(found)
             elif found is not None:
@@ -231,8 +231,8 @@ class _RowReader:
         number = read_number(cell, self._spec.rules, unit=unit, code=code)
         if number.reading in (Reading.BLANK, Reading.UNKNOWN):
             return number.reading, "", None
-        if number.reading is not Reading.REFUSED and unit is not None and self._spec.unit is not None:
-            number = in_unit(number, self._cell("unit", i), unit, code=code)
+        if number.reading is not Reading.REFUSED and self._spec.unit is not None:
+            number = in_unit(number, self._cell("unit", i), unit, code=code, rules=self._spec.rules)
         if number.reading is Reading.REFUSED:
             return Reading.REFUSED, number.why, self.absence(i, number.why)
         lab = Lab(
@@ -250,7 +250,7 @@ class _RowReader:
         for name in ("low", "high"):
             number = read_number(self._cell(name, i), self._spec.rules, unit=unit, code=code)
             if number.reading is Reading.READ and unit is not None and self._spec.unit is not None:
-                number = in_unit(number, self._cell("unit", i), unit, code=code)
+                number = in_unit(number, self._cell("unit", i), unit, code=code, rules=self._spec.rules)
             if number.reading is not Reading.READ:
                 return None
             ends.append(number.value)

@@ -328,6 +328,8 @@ def _with_unit_column(column: Column, name: str, context: _Context) -> Column:
     """The number column with its unit column; held in the unit of its name, else in the one written most often."""
     if column.unit not in (None, UNSTATED):
         return replace(column, unit_column=name)
-    written = Counter(units.canonical(cell) for cell in context.cells[name])
-    unit = written.most_common(1)[0][0] if written else UNSTATED
+    written = Counter(units.canonical(cell) for cell in context.cells[name] if units.is_unit(cell))
+    if not written:
+        return replace(column, unit_column=name, why=f'{column.why}; no unit that is known stands in "{name}"')
+    unit = written.most_common(1)[0][0]
     return replace(column, unit_column=name, unit=unit, why=f'{column.why}; held in "{unit}", the unit written most often')

@@ -10,6 +10,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from attending.records.error import SchemaError, did_you_mean
+from attending.records.units import UnitError, measure
 
 UNSTATED = "unstated"
 """What stands in a schema where nobody declared a unit, a sampling or a reference standard."""
@@ -73,7 +74,8 @@ class ValueRules:
 
     `below` is for `<5`, `above` for `>5`, `infinite` for `inf` and `-inf`, which stand for beyond the detection range: they
     are censored at `detection_high` or `detection_low`, and unknown where that limit is None. `unknown` are words that mean
-    "not known" (compared without case).
+    "not known" (compared without case). `misfit` is for a value whose unit does not convert to the column's: "error" stops,
+    "refused" leaves the value out and counts it.
     """
 
     below: Rule = Rule.CENSORED
@@ -83,8 +85,11 @@ class ValueRules:
     detection_high: float | None = None
     decimal: str = "point"
     unknown: tuple[str, ...] = _UNKNOWN_NUMBERS
+    misfit: str = "error"
 
     def __post_init__(self) -> None:
+        if self.misfit not in ("error", "refused"):
+            raise SchemaError(f'misfit = "{self.misfit}": expected "error" or "refused"')
         if self.decimal not in ("point", "comma"):
             raise SchemaError(f'decimal = "{self.decimal}": expected "point" or "comma"')
 
@@ -269,8 +274,28 @@ class Schema:
             raise SchemaError(
                 f'schema: the finding "{repeated[0]}" comes from two targets; rename one of the columns or values'
             )
+        self._check_units()
         self._check_references(set(names))
         self._check_findings()
+
+    def _check_units(self) -> None:
+        """A unit that nobody can read is as good as none: it is refused here rather than at the first value beside it."""
+        declared = [
+            (f'column "{column.name}"', column.unit) for column in self.columns if column.role in (Role.NUMBER, Role.AGE)
+        ]
+        declared += [
+            (f'companion "{each.kind}", code "{code}"', unit) for each in self.companions for code, unit in each.units.items()
+        ]
+        for place, unit in declared:
+            if unit in (None, UNSTATED):
+                continue
+            try:
+                measure(str(unit))
+            except UnitError as error:
+                raise SchemaError(
+                    f'schema: {place}: {error} Write "1" for a pure number, "{{points}}" for a count of something, '
+                    f'or "{UNSTATED}"'
+                ) from None
 
     def _check_findings(self) -> None:
         """What is declared of findings is declared of findings that exist."""

@@ -115,6 +115,8 @@ def measure(symbol: str) -> _Measure:
 
 
 def _factor(part: str, symbol: str) -> tuple[float, dict[str, int], int]:
+    if re.fullmatch(r"\{[^{}]+\}", part):  # UCUM's braces name what is counted; it converts to nothing but itself
+        return 1.0, {part: 1}, 1
     power_of_ten = re.fullmatch(r"10\^(\d+)", part)
     if power_of_ten:
         return 10.0 ** int(power_of_ten[1]), {}, 1
@@ -145,6 +147,15 @@ def canonical(symbol: str) -> str:
     return "/".join(parts)
 
 
+def is_unit(symbol: str) -> bool:
+    """Whether this is a unit that can be read."""
+    try:
+        measure(symbol)
+    except UnitError:
+        return False
+    return True
+
+
 def fits(found: str, expected: str) -> bool:
     """Whether the two units measure the same, molar masses aside."""
     try:
@@ -160,7 +171,11 @@ def convert(value: float, found: str, expected: str, *, code: str = "") -> float
     """
     if canonical(found) == canonical(expected):
         return value
-    source, goal = measure(found), measure(expected)
+    goal = measure(expected)
+    try:
+        source = measure(found)
+    except UnitError:
+        raise _misfit(found, expected) from None
     factor = source.factor
     if source.dimension != goal.dimension:
         factor *= _by_molar_mass(source, goal, found=found, expected=expected, code=code)
@@ -178,9 +193,13 @@ def _by_molar_mass(source: _Measure, goal: _Measure, *, found: str, expected: st
             if factor:
                 return factor
             break
+    raise _misfit(found, expected)
+
+
+def _misfit(found: str, expected: str) -> UnitError:
     near = [unit for unit in KNOWN if fits(unit, expected)]
     hint = did_you_mean(found, near) or (f' Did you mean "{canonical(expected)}"?' if found else "")
-    raise UnitError(f'found unit "{found}", expected one that converts to "{canonical(expected)}".{hint}')
+    return UnitError(f'found unit "{found}", expected one that converts to "{canonical(expected)}".{hint}')
 
 
 _ALONE = {

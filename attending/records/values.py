@@ -13,7 +13,7 @@ from typing import NamedTuple
 from attending.case import Censoring
 from attending.records.error import RecordError
 from attending.records.schema import UNKNOWN_WORDS, Rule, ValueRules
-from attending.records.units import UnitError, convert
+from attending.records.units import UnitError, convert, is_unit
 
 
 class Reading(Enum):
@@ -91,7 +91,7 @@ def read_number(  # noqa: PLR0911 -- one return per reading
     """One cell of a number column by its rules.
 
     A unit written behind the number is converted to `unit`; without a known `unit` it is refused, since a number whose unit
-    is only sometimes written cannot be trusted.
+    is only sometimes written cannot be trusted. Raises `UnitError` for a unit that does not fit unless `rules` refuse it.
     """
     if cell is None or not cell.strip():
         return Number(Reading.BLANK)
@@ -115,6 +115,8 @@ def read_number(  # noqa: PLR0911 -- one return per reading
                 return Number(Reading.REFUSED, why="not a plain number, and the schema states no unit to convert to")
             value = convert(value, number[2].strip(), unit, code=code)
         except UnitError as error:
+            if rules.misfit == "error" and is_unit(number[2]):
+                raise
             return Number(Reading.REFUSED, why=str(error) if looks_like_unit(number[2]) else "not a number")
     if mark is None:
         return Number(Reading.READ, value)
@@ -137,6 +139,18 @@ def _read_infinite(*, is_low: bool, rules: ValueRules) -> Number:
     if limit is None:
         return Number(Reading.UNKNOWN)
     return Number(Reading.BELOW if is_low else Reading.ABOVE, limit)
+
+
+def refuse_other_marks(cells: Iterable[str | None], decimal: str, *, place: str) -> None:
+    """Raise `RecordError` where numbers have another decimal mark than the schema says."""
+    mark, name, other = (",", "comma", "point") if decimal == "point" else (".", "point", "comma")
+    pattern = re.compile(rf"[-+−]?\d*{re.escape(mark)}\d+(?:[eE][-+]?\d+)?")
+    found = sum(cell is not None and pattern.fullmatch(cell.strip().lstrip("<>=≤≥~ ")) is not None for cell in cells)
+    if found:
+        raise RecordError(
+            f"{place}: {found} numbers have a decimal {name}, expected a decimal {other} as in the schema; "
+            f'write them so, or correct the rule where all have one: rules = {{ decimal = "{name}" }}'
+        )
 
 
 def decimal_mark(cells: Iterable[str | None], *, place: str) -> str:

@@ -177,7 +177,11 @@ def test_values_are_held_in_the_schemas_unit(csv: Write) -> None:
         e,5,,0
         f,5,Mrs Secret phoned,0
     """)
-    schema = _schema(_number("glucose", unit="mg/dL", unit_column="glucose_unit"), Column(name="glucose_unit", role=Role.UNIT))
+    unit = Column(name="glucose_unit", role=Role.UNIT)
+    glucose = _number("glucose", unit="mg/dL", unit_column="glucose_unit")
+    with pytest.raises(RecordError, match=r'row 4, column "glucose_unit": found unit "mmol", expected one.*"mg/dL".*misfit = '):
+        _read(path, _schema(glucose, unit))
+    schema = _schema(replace(glucose, rules=ValueRules(misfit="refused")), unit)
     records = _read(path, schema)
     values = [lab.value for chart in records.charts for lab in chart.of(Lab)]
     assert values == pytest.approx([90.0, 90.078])
@@ -187,6 +191,31 @@ def test_values_are_held_in_the_schemas_unit(csv: Write) -> None:
     assert "Secret" not in reasons
     with pytest.raises(RecordError, match=r'table.csv row 4, column "glucose" \(number\): found unit "mmol"'):
         _read(path, schema, is_strict=True)
+
+
+def test_no_unit_may_stand_beside_a_column_held_in_none(csv: Write) -> None:
+    unit = Column(name="crp_unit", role=Role.UNIT)
+    crp = _number("crp", unit=UNSTATED, unit_column="crp_unit")
+    with pytest.raises(RecordError, match=r'row 3, column "crp_unit": found unit "pears", and nothing says'):
+        _read(csv("patient,crp,crp_unit,dx\na,1,,1\nb,2,pears,1"), _schema(crp, unit))
+    records = _read(csv("patient,crp,crp_unit,dx\na,1,,1\nb,2,?,1"), _schema(crp, unit))
+    assert [lab.value for chart in records.charts for lab in chart.of(Lab)] == [1.0, 2.0]
+
+
+def test_a_foreign_unit_column_does_not_make_a_unit(csv: Write) -> None:
+    cells = "\n".join(f"p{n},{n + 0.5},apples,{n % 2}" for n in range(20))
+    schema = infer_schema(read_table(csv(f"patient,crp,crp_unit,dx\n{cells}")), targets=["dx"])
+    assert schema.column("crp").unit == UNSTATED
+    with pytest.raises(RecordError, match=r'row 2, column "crp_unit": found unit "apples"'):
+        _read(csv(f"patient,crp,crp_unit,dx\n{cells}"), schema)
+
+
+def test_the_other_decimal_mark_than_the_schemas_is_an_error(csv: Write) -> None:
+    path = csv('patient,crp,dx\na,"1,5",1\nb,2.5,0')
+    with pytest.raises(RecordError, match=r'column "crp": 1 numbers have a decimal comma, expected a decimal point'):
+        _read(path, _schema(_number("crp")))
+    with pytest.raises(RecordError, match=r'column "crp": 1 numbers have a decimal point, expected a decimal comma'):
+        _read(path, _schema(_number("crp", rules=ValueRules(decimal="comma"))))
 
 
 def test_an_unstated_unit_stays_unstated(csv: Write) -> None:

@@ -1,6 +1,7 @@
 """Long-format files: joined by id and time, each row counted once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from attending.records import (
     read_table,
 )
 from attending.records.clinic import ClinicConfig, draw_clinic, write_clinic
-from attending.records.schema import AT_QUESTION
+from attending.records.companions import infer_companion
+from attending.records.schema import AT_QUESTION, ValueRules
 
 Write = Callable[..., Path]
 
@@ -62,7 +64,11 @@ def test_labs_join_by_visit_with_units_times_and_ranges(csv: Write) -> None:
             "labs.csv",
         )
     )
-    records = read_charts(table, SCHEMA, companions={"labs": labs})
+    with pytest.raises(RecordError, match=r'labs.csv row 7, column "unit": found unit "mmol", expected .*misfit = "refused"'):
+        read_charts(table, SCHEMA, companions={"labs": labs})
+    inferred = infer_companion("labs", labs, SCHEMA)
+    counting = replace(SCHEMA, companions=(replace(inferred, rules=ValueRules(misfit="refused")),))
+    records = read_charts(table, counting, companions={"labs": labs})
     one, two, three = records.charts
     assert [(lab.at, lab.value, lab.reference, lab.censoring) for lab in one.of(Lab)] == [
         (-24.0, 120.0, (0.0, 5.0), Censoring.NONE),
@@ -81,7 +87,7 @@ def test_labs_join_by_visit_with_units_times_and_ranges(csv: Write) -> None:
     assert reasons["later than the question"] == 1
     assert any('Did you mean "mmol/L"' in reason for reason in reasons)
     assert records.schema.companions[0].units == {"crp": "mg/L", "glucose": "mmol/L"}
-    with pytest.raises(RecordError, match=r'labs.csv row 7, column "value": found unit "mmol"'):
+    with pytest.raises(RecordError, match=r'labs.csv row 7, column "unit": found unit "mmol"'):
         read_charts(table, _declared(), companions={"labs": labs}, is_strict=True)
 
 

@@ -18,6 +18,7 @@ RULES = st.builds(
     infinite=st.sampled_from(Rule),
     detection_high=st.none() | st.floats(0, 1e6),
     decimal=st.sampled_from(["point", "comma"]),
+    misfit=st.sampled_from(["error", "refused"]),
     unknown=st.lists(WORDS, max_size=3).map(tuple),
 )
 
@@ -92,6 +93,15 @@ HEAD = 'format = 1\n[columns.p]\nrole = "patient"\n'
         (HEAD + '[columns.c]\nrole = "nubmer"', "role = 'nubmer'.*Did you mean \"number\""),
         (HEAD + '[columns.c]\nrole = "number"\ntime = "at the question"', 'column "c": a number without unit'),
         (HEAD + '[columns.c]\nrole = "number"\nunit = "mg/L"', 'column "c": an input without time'),
+        (
+            HEAD + '[columns.c]\nrole = "number"\nunit = "apples"\ntime = "at the question"',
+            'column "c": unit "apples" is not known.*"{points}" for a count',
+        ),
+        (HEAD + '[columns.c]\nrole = "ignored"\n[columns.c.rules]\nmisfit = "drop"', 'misfit = "drop": expected "error"'),
+        (
+            HEAD + '[companions.labs]\nid = "p"\nvalue = "v"\ncode = "c"\n[companions.labs.units]\ncrp = "mgl"',
+            'companion "labs", code "crp": unit "mgl" is not known',
+        ),
         (HEAD + '[columns.c]\nrole = "sign"\ntime = "drawn"', 'time of column "c" is "drawn"'),
         (HEAD + '[columns.c]\nrole = "ignored"\nlevel = ["x"]', 'unknown key "level".*Did you mean "levels"'),
         (HEAD + '[columns.c]\nrole = "ignored"\nlevels = "x"', "levels = 'x', expected a list"),

@@ -82,10 +82,18 @@ def test_one_unit_in_many_spellings_is_one_unit() -> None:
     assert {canonical(each) for each in ("ug/L", "µg/L", "μg/l", "mcg/L")} == {"ug/L"}
 
 
+def test_a_count_of_something_converts_to_nothing_but_itself() -> None:
+    assert convert(3.0, "{points}", "{points}") == 3.0
+    assert convert(3.0, "{copies}/mL", "{copies}/L") == pytest.approx(3000.0)
+    for other in ("{copies}", "1", "%"):
+        with pytest.raises(UnitError, match="converts to"):
+            convert(3.0, "{points}", other)
+
+
 def test_what_does_not_fit_is_refused_with_what_would() -> None:
     with pytest.raises(UnitError, match=r'found unit "mmol".*converts to "mmol/L".*Did you mean "mmol/L"'):
         convert(5.0, "mmol", "mmol/L", code="glucose")
-    with pytest.raises(UnitError, match=r'unit "mgl" is not known.*Did you mean "mg/L"'):
+    with pytest.raises(UnitError, match=r'found unit "mgl".*converts to "mg/L".*Did you mean "mg/L"'):
         convert(5.0, "mgl", "mg/L")
     with pytest.raises(UnitError, match=r'found unit "mmol/L".*converts to "mg/L"'):
         convert(5.0, "mmol/L", "mg/L", code="crp")  # no molar mass is known for crp, so none is invented

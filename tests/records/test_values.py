@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from attending.records import RecordError
 from attending.records.schema import Rule, ValueRules
+from attending.records.units import UnitError
 from attending.records.values import Reading, decimal_mark, is_unknown, read_number, tally
 
 PLAIN = ValueRules()
@@ -62,7 +63,9 @@ def test_rules_of_the_schema_decide() -> None:
 def test_a_unit_behind_the_number_is_converted_or_refused() -> None:
     assert read_number("12 mg/dL", PLAIN, unit="mg/L")[:2] == (Reading.READ, 120.0)
     assert read_number("<0.5mg/dl", PLAIN, unit="mg/L")[:2] == (Reading.BELOW, 5.0)
-    wrong = read_number("12 mmol", PLAIN, unit="mmol/L")
+    with pytest.raises(UnitError, match=r'found unit "mmol", expected one that converts to "mmol/L"'):
+        read_number("12 mmol", PLAIN, unit="mmol/L")
+    wrong = read_number("12 mmol", ValueRules(misfit="refused"), unit="mmol/L")
     assert wrong.reading is Reading.REFUSED
     assert 'Did you mean "mmol/L"' in wrong.why
 
