@@ -215,9 +215,23 @@ def bomb(path: Path, side: int) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + image)
 
 
-def test_an_image_bomb_is_an_absent_film_and_an_error_under_strict(folder: Path) -> None:
+@pytest.mark.parametrize("side", [9_000, 60_000])
+def test_an_image_bomb_is_refused_before_it_is_decoded(folder: Path, side: int) -> None:
     table = with_film("bomb.png")(folder)
-    bomb(folder / "bomb.png", 60_000)
+    bomb(folder / "bomb.png", side)
+    before = everything(folder)
+    for command in (("run", "--out", folder.parent / "out", *FAST), ("plan",), ("audit",)):
+        said = call(command[0], table, *ASKED, *command[1:])
+        refused(said, 'changed.csv row 5, column "film"', "pixels", "limit of 67108864", "shrink it, or blank the cell")
+    films = [{"patient_id": "p001", "image": "bomb.png"}]
+    images = write_rows(folder / "images.csv", films)
+    refused(call("plan", folder / "table.csv", *ASKED, "--images", images), 'images.csv row 2, column "image"', "pixels")
+    assert everything(folder) - before == {images}
+
+
+def test_a_film_that_cannot_be_read_is_absent_and_an_error_under_strict(folder: Path) -> None:
+    table = with_film("broken.png")(folder)
+    (folder / "broken.png").write_bytes((folder / "film0.png").read_bytes()[:60])
     schema = declared(folder, table)
     said = call("run", table, "--schema", schema, "--out", folder.parent / "out", *FAST, "--strict")
     refused(said, 'changed.csv row 5, column "film"')

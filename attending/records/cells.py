@@ -109,7 +109,7 @@ def read_column(
                 f'{table.name} row {table.rows[i]}, column "{column.unit_column or column.name}": {error} Mend the unit, or '
                 f'have such values left out and counted: rules = {{ misfit = "refused" }} of "{column.name}" in the schema'
             ) from None
-        if found.evidence and found.reading in (Reading.READ, Reading.BELOW, Reading.ABOVE):
+        if found.evidence:  # also of a cell with one film to read and one that cannot be
             found = _within_window(source, found, i, schema.look_back_hours)
         if is_strict and found.reading is Reading.REFUSED:
             raise RecordError(
@@ -235,7 +235,10 @@ def _read_image(source: _Source, i: int, cell: str) -> Cell:
     scans: list[Evidence] = []
     absent = []
     view = None if source.views is None or source.views[i] is None or is_unknown(str(source.views[i])) else source.views[i]
-    for reference in [cell] if separator is None else [part for part in cell.split(separator) if part.strip()]:
+    references = [cell] if separator is None else [part for part in cell.split(separator) if part.strip()]
+    if not references:
+        return _BLANK
+    for reference in references:
         try:
             pixels = read_pixels(locate(reference, source.folder), longest_side=source.longest_side)
         except ImageError as error:

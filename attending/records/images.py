@@ -1,7 +1,7 @@
 """PNG and JPEG files → luminance in [0, 1], without saturating 16 bits and without believing what a file says of itself.
 
-Sizes are checked on the header before a pixel is decoded. A picture that cannot be read raises `ImageError`; nothing here
-ever returns a black picture instead. Transparent pixels show black, as behind a film.
+Sizes are checked on the header before a pixel is decoded. A picture that cannot be read raises `ImageError`, one that would
+fill the memory `BombError`; nothing here ever returns a black picture instead. Transparent pixels show black, as behind a film.
 """
 
 import struct
@@ -21,12 +21,18 @@ MOST_PIXELS = 64 * 2**20
 MOST_BYTES = 256 * 2**20
 FORMATS = ("PNG", "JPEG")
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in JPEG itself
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError,
-               Image.DecompressionBombWarning)  # fmt: skip
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
 class ImageError(RecordError):
     """A picture cannot be read. The message is a reason without the file's name, fit for an `Absence`."""
+
+
+class BombError(RecordError):
+    """A file says that it is larger than any film. Not evidence that is missing but a file that must be looked at."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"{found}; expected a film: shrink it, or blank the cell")
 
 
 def locate(reference: str, folder: Path) -> Path:
@@ -51,23 +57,25 @@ def read_pixels(
     """Luminance of a picture as float32 in [0, 1], turned upright by its EXIF orientation.
 
     8 and 16 bit, grey, RGB, palette and alpha. `longest_side` shrinks larger pictures by area averages (never enlarges).
-    Raises `ImageError` with the reason.
+    Raises `ImageError` with the reason, and `BombError` for a picture or file beyond the limits, before it is decoded.
     """
     if not path.is_file():
         raise ImageError("the file does not exist")
     if path.stat().st_size > most_bytes:
-        raise ImageError(f"the file has {path.stat().st_size} bytes, more than the limit of {most_bytes}")
+        raise BombError(f"the file has {path.stat().st_size} bytes, more than the limit of {most_bytes}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as picture:
                 width, height = picture.size
                 if width * height > most_pixels:
-                    raise ImageError(f"the picture has {width} × {height} pixels, more than the limit of {most_pixels}")
+                    raise BombError(f"the picture has {width} × {height} pixels, more than the limit of {most_pixels}")
                 picture.load()
                 luminance = _luminance(ImageOps.exif_transpose(picture))
-    except ImageError:
+    except (ImageError, BombError):
         raise
+    except Image.DecompressionBombError:  # Pillow looks before we do
+        raise BombError(f"the picture's header names more pixels than the limit of {most_pixels}") from None
     except _UNREADABLE as error:
         raise ImageError(f"not a readable {' or '.join(FORMATS)} picture ({type(error).__name__})") from None
     return luminance if longest_side is None else _shrink(luminance, longest_side)

@@ -282,6 +282,16 @@ def test_several_pictures_in_a_cell_and_one_that_cannot_be_read(csv: Write, tmp_
         _read(path, schema, is_strict=True)
 
 
+def test_a_film_beside_an_unreadable_one_still_needs_a_time_inside_the_window(csv: Write, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 4), dtype=np.uint8)).save(tmp_path / "a.png")
+    path = csv("patient,film,film_hours,dx\na,a.png;lost.png,-1,1\nb,a.png;lost.png,-99,1\nc,a.png;lost.png,,1\nd,;,-1,1")
+    film = Column(name="film", role=Role.IMAGE, separator=";", time="film_hours")
+    time = Column(name="film_hours", role=Role.TIME, unit="h")
+    records = _read(path, _schema(film, time, look_back_hours=48.0))
+    assert [len(chart.of(Scan)) for chart in records.charts] == [1, 0, 0, 0]
+    assert (records.counts["film"].early, records.counts["film"].blank, records.counts["film"].refused) == (1, 1, 2)
+
+
 def test_a_path_outside_the_data_folder_is_an_error_with_its_row(csv: Write) -> None:
     schema = _schema(Column(name="film", role=Role.IMAGE, time=AT_QUESTION))
     with pytest.raises(RecordError, match=r'table.csv row 2, column "film": the path leads outside the data folder'):
