@@ -47,7 +47,7 @@ def show_schema(schema: Schema) -> None:
     grid = Grid(title="What each column is taken for", title_justify="left", box=None, pad_edge=False)
     for name in ("column", "role", "why"):
         grid.add_column(name, overflow="fold")
-    ordered = sorted(schema.columns, key=lambda column: column.role not in INPUTS)
+    ordered = sorted(schema.shown, key=lambda column: column.role not in INPUTS)
     for column in ordered:
         style = None if column.role in INPUTS else "dim"
         grid.add_row(column.name, column.role.value, column.why, style=style)

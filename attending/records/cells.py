@@ -259,7 +259,7 @@ def _read_embedding(source: _Source, i: int, cell: str) -> Cell:
         return _late(source, Embedding)
     vector = np.asarray(read_vector(cell) or [], dtype=np.float32)
     if not vector.size or not np.isfinite(vector).all():
-        return source.refuse(Embedding, "not a list of finite numbers")
+        return source.refuse(Embedding, "not a full list of finite numbers")
     return Cell(Reading.READ, (Embedding(at=at, name=source.column.field_name, vector=vector),))
 
 

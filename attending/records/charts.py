@@ -16,11 +16,12 @@ from attending.records.cells import Cell, read_column
 from attending.records.companions import Asker, complete_units, infer_companion, join_companion
 from attending.records.error import RecordError, SchemaError
 from attending.records.groups import widest_groups
-from attending.records.schema import Role, Schema
+from attending.records.schema import Column, Role, Schema
 from attending.records.table import Table
 from attending.records.targets import read_truth
 from attending.records.times import read_moment
 from attending.records.values import Tally, is_unknown, tally
+from attending.records.vectors import gathered, of_one_length, shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +99,8 @@ def read_charts(
         [patients[i] for i in used], [[table.cells(column.name)[i] for i in used] for column in schema.of(Role.GROUP)]
     )
     group_of = dict(zip(used, groups, strict=True))
-    present = set(table.frame.columns)
-    inputs = [column for column in schema.inputs if column.name in present]
-    read: dict[str, list[Cell]] = {}
-    for column in inputs:
-        read[column.name] = read_column(
-            table, schema, column, asked=asked, rows=used, folder=folder or table.path.parent, longest_side=longest_side,
-            is_strict=is_strict,
-        )  # fmt: skip
+    data = folder or table.path.parent
+    read = _read_inputs(table, schema, asked=asked, rows=used, folder=data, longest_side=longest_side, is_strict=is_strict)
     position = {i: at for at, i in enumerate(used)}
     charts = []
     row_numbers = []
@@ -113,14 +108,14 @@ def read_charts(
     askers = [Asker(names=text.identity(rows), asked_at=asked[rows[0]]) for rows in by_case.values()]
     joined = {
         spec.kind: join_companion(
-            spec, companions[spec.kind], askers, look_back_hours=schema.look_back_hours, folder=folder or table.path.parent,
+            spec, companions[spec.kind], askers, look_back_hours=schema.look_back_hours, folder=data,
             longest_side=longest_side, is_strict=is_strict,
         )
         for spec in schema.companions
         if spec.kind in companions
     }  # fmt: skip
     for at, (case, rows) in enumerate(by_case.items()):
-        cells = [read[column.name][position[i]] for i in rows for column in inputs]
+        cells = [read[name][position[i]] for i in rows for name in read]
         charts.append(
             Chart(
                 id=CaseId(case),
@@ -149,7 +144,7 @@ def read_charts(
         counts={name: tally(cell.reading for cell in cells) for name, cells in read.items()},
         reasons={name: _reasons(cells) for name, cells in read.items()},
         missing=(
-            *(column.name for column in schema.inputs if column.name not in present),
+            *_missing(table, schema),
             *(f"--{spec.kind}" for spec in schema.companions if spec.kind not in companions),
         ),
         unread_labels={name: sum(i in rows for i in used) for name, rows in unread.items() if rows},
@@ -158,6 +153,48 @@ def read_charts(
         schema=schema,
         n_rows=len(table),
     )
+
+
+def _read_inputs(
+    table: Table,
+    schema: Schema,
+    *,
+    asked: Sequence[datetime | None],
+    rows: Sequence[int],
+    folder: Path,
+    longest_side: int | None,
+    is_strict: bool,
+) -> dict[str, list[Cell]]:
+    """What the cells of every input column that is there give, in the order of the schema."""
+
+    def cells_of(table: Table, column: Column) -> list[Cell]:
+        return read_column(
+            table, schema, column, asked=asked, rows=rows, folder=folder, longest_side=longest_side, is_strict=is_strict
+        )
+
+    present = set(table.frame.columns)
+    read: dict[str, list[Cell]] = {}
+    for column in schema.inputs:
+        if column.name in read or column.name not in present:
+            continue
+        if column.role is not Role.EMBEDDING:
+            read[column.name] = cells_of(table, column)
+            continue
+        parts = schema.parts.get(column.field_name, (column,))
+        wide, whole = gathered(table, parts) if len(parts) > 1 else (table, column)
+        cells = of_one_length(cells_of(wide, whole), table=table, column=whole.field_name, rows=rows, is_strict=is_strict)
+        read |= {name: held for name, held in shared(cells, parts).items() if name in present}
+    return read
+
+
+def _missing(table: Table, schema: Schema) -> list[str]:
+    """Input columns that the table lacks; an embedding that lacks every column by its own name."""
+    present = set(table.frame.columns)
+    lacking = {column.name: column.name for column in schema.inputs if column.name not in present}
+    for name, columns in schema.parts.items():
+        if all(column.name in lacking for column in columns):
+            lacking |= {column.name: name for column in columns}
+    return list(dict.fromkeys(lacking.values()))
 
 
 def with_companions(schema: Schema, companions: Mapping[str, Table]) -> Schema:

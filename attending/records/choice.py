@@ -13,10 +13,10 @@ def restrict(schema: Schema, *, ignore: Sequence[str] = (), only: Sequence[str] 
     """The schema with the columns of `ignore` left out and, where `only` is given, no other inputs than those.
 
     Raises `SchemaError` for columns that do not exist, for ignoring the patient, a group or a target, and for an `only`
-    column that is no input.
+    column that is no input. An embedding of several columns goes by its own name.
     """
-    for name in (*ignore, *only):
-        schema.column(name)
+    ignore = tuple(column for name in ignore for column in schema.named(name))
+    only = tuple(column for name in only for column in schema.named(name))
     return replace(schema, columns=tuple(_choose(column, ignore=ignore, only=only) for column in schema.columns))
 
 

@@ -5,7 +5,7 @@ when), then what may never be an input, then the kind of evidence. A column nobo
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from attending.records import names, units
@@ -13,11 +13,23 @@ from attending.records.association import GIVEAWAY_AUROC, auroc_alone, determine
 from attending.records.choice import restrict
 from attending.records.error import SchemaError
 from attending.records.kinds import Evidence, find_kind, is_image
-from attending.records.schema import EACH_ROW, INPUTS, UNRECORDED_TIME, UNSTATED, Column, Role, Schema, Target, TargetKind
+from attending.records.schema import (
+    EACH_ROW,
+    INPUTS,
+    UNRECORDED_TIME,
+    UNSTATED,
+    Column,
+    Role,
+    Schema,
+    Target,
+    TargetKind,
+    ValueRules,
+)
 from attending.records.table import Table
 from attending.records.targets import infer_targets, read_truth
 from attending.records.times import read_moment, time_unit
-from attending.records.values import is_unknown, read_number
+from attending.records.values import decimal_mark, is_unknown, read_number
+from attending.records.vectors import numbered_columns
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,8 +62,9 @@ def infer_schema(
     table without patient column.
     """
     table.require(targets, purpose="the target")
-    table.require(ignore, purpose="a column to ignore")
-    table.require(only, purpose="an input (--only)")
+    vectors = numbered_columns(table)
+    table.require([name for name in ignore if name not in vectors], purpose="a column to ignore")
+    table.require([name for name in only if name not in vectors], purpose="an input (--only)")
     if patient not in (None, EACH_ROW):
         table.require([patient], purpose="the patient column")
     clash = [name for name in targets if name in {*ignore, *only}]
@@ -60,6 +73,7 @@ def infer_schema(
     filled = {name: _known_cells(table, name) for name in table.frame.columns}
     context = _Context(table=table, targets=infer_targets(table, targets, positive=positive), cells=filled, roles={})
     _place_ids(context, patient)
+    _place_vectors(context, vectors)
     for name in table.frame.columns:
         if name not in context.roles:
             context.roles[name] = _place(name, context, only)
@@ -115,6 +129,19 @@ def _place_ids(context: _Context, patient: str | None) -> None:
             else:
                 roles[name] = Column(name=name, role=role, why=f"its name says {role.value}: {said}")
             break
+
+
+def _place_vectors(context: _Context, vectors: Mapping[str, Sequence[str]]) -> None:
+    for name, columns in vectors.items():
+        if any(column in context.roles for column in columns):
+            continue
+        place = f'{context.table.name} columns "{columns[0]}" to "{columns[-1]}"'
+        rules = ValueRules(decimal=decimal_mark((cell for column in columns for cell in context.cells[column]), place=place))
+        for at, column in enumerate(columns, start=1):
+            why = f"{len(columns)} columns of numbers, one embedding" if at == 1 else f'number {at} of the embedding "{name}"'
+            context.roles[column] = Column(
+                name=column, role=Role.EMBEDDING, code=name, why=why, time=UNRECORDED_TIME, rules=rules
+            )
 
 
 def _place(name: str, context: _Context, only: Sequence[str]) -> Column:
@@ -310,7 +337,7 @@ def _link_times(context: _Context) -> None:
             roles[base] = _with_unit_column(roles[base], name, context)
     codes = [column.field_name for column in roles.values() if column.role in INPUTS]
     for name, column in list(roles.items()):
-        if column.role in INPUTS and column.code is not None and codes.count(column.field_name) > 1:
+        if column.role in INPUTS - {Role.EMBEDDING} and column.code is not None and codes.count(column.field_name) > 1:
             roles[name] = replace(column, code=None)
 
 

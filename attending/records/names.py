@@ -66,7 +66,7 @@ NOTE = frozenset({
 })  # fmt: skip
 IMAGE = frozenset({"image", "images", "film", "films", "xray", "picture", "photo", "scan", "radiograph"})
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom", ".gif")
-EMBEDDING = frozenset({"embedding", "embeddings", "emb", "vector"})
+EMBEDDING = frozenset({"embedding", "embeddings", "embed", "emb", "vector", "vec"})
 
 IDENTITY = frozenset({
     "name", "surname", "firstname", "lastname", "forename", "vorname", "nachname", "mrn", "ssn", "nhs", "phone",

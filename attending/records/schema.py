@@ -5,7 +5,7 @@ unit or time is written down as undeclared, never silently filled in.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 
@@ -319,9 +319,10 @@ class Schema:
             if target.column not in names or self.column(target.column).role is not Role.TARGET:
                 raise SchemaError(f'schema: target "{target.column}" needs a column with the role target')
         seen: dict[str, str] = {}
+        parts = {column.name for columns in self.parts.values() for column in columns}
         for column in self.inputs:
             clash = seen.setdefault(column.field_name, column.name)
-            if clash != column.name:
+            if clash != column.name and not {clash, column.name} <= parts:
                 raise SchemaError(
                     f'schema: columns "{clash}" and "{column.name}" both give evidence named "{column.field_name}"; '
                     "give one a code of its own"
@@ -341,6 +342,30 @@ class Schema:
     def inputs(self) -> tuple[Column, ...]:
         """Columns that become evidence."""
         return tuple(column for column in self.columns if column.role in INPUTS)
+
+    @property
+    def parts(self) -> Mapping[str, tuple[Column, ...]]:
+        """Embeddings that lie in several columns, a number each: field name → its columns in order."""
+        held: dict[str, list[Column]] = {}
+        for column in self.of(Role.EMBEDDING):
+            held.setdefault(column.field_name, []).append(column)
+        return {name: tuple(columns) for name, columns in held.items() if len(columns) > 1}
+
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        """The columns as a person reads them: those of one embedding as one, named `emb_0 … emb_383`."""
+        last = {columns[0].name: columns[-1].name for columns in self.parts.values()}
+        inner = {column.name for columns in self.parts.values() for column in columns[1:]}
+        return tuple(
+            replace(column, name=f"{column.name} … {last[column.name]}") if column.name in last else column
+            for column in self.columns
+            if column.name not in inner
+        )
+
+    def named(self, name: str) -> tuple[str, ...]:
+        """The columns that a person means by a name: those of an embedding, or the one column."""
+        parts = self.parts.get(name, ())
+        return tuple(column.name for column in parts) if parts else (self.column(name).name,)
 
     @property
     def visible(self) -> frozenset[str]:
@@ -363,7 +388,9 @@ class Schema:
     def undeclared(self) -> tuple[str, ...]:
         """What nobody declared, one sentence each: units and times of inputs. An error under strict; the audit repeats it."""
         sentences = []
-        for column in self.inputs:
+        for column in self.shown:
+            if column.role not in INPUTS:
+                continue
             if column.role is Role.NUMBER and column.unit in (None, UNSTATED):
                 sentences.append(f'column "{column.name}": unit unstated')
             if column.time in (None, UNRECORDED_TIME):

@@ -96,7 +96,7 @@ def gather(
                 unit=column.unit or "",
                 is_visible=column.is_missingness_visible,
             )
-            for column in schema.columns
+            for column in schema.shown
         ),
         kinds=kinds_of(cases),
         patterns=patterns_of(cases, primary.finding or task.findings[0]),
