@@ -1,7 +1,7 @@
 # make demo        the whole job on a synthetic clinic, into out/demo
 # make test        the test suite; make test-all adds statistics and fuzz at length
 # make check       style, format, types, import contracts
-# make bench       one training step against torch.nn.TransformerEncoder
+# make bench       attention against what people would use instead, as a table
 # make wheelhouse  everything for a machine without network, into wheelhouse/
 #
 # Needs Python 3.11 or newer, pip and make; everything else is installed into .venv at the versions of constraints.txt.
@@ -39,7 +39,7 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.training_step
+	$(BIN)/python -m benchmarks.attention
 
 wheelhouse: $(VENV)/.installed
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir wheelhouse --constraint constraints.txt torch==2.13.0 '.[dev]'

@@ -44,7 +44,7 @@ def imported_by(*folders: str) -> set[str]:
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     modules.add(node.module.split(".")[0])
     homes = packages_distributions()
-    own = {"attending", "tests", "recipes", *(name.replace("-", "_") for name in EXTRA)}
+    own = {"attending", "tests", "recipes", "benchmarks", *(name.replace("-", "_") for name in EXTRA)}
     outside = {m for m in modules if m not in sys.stdlib_module_names and m not in own}
     assert not outside - set(homes), f"imported but not installed: {sorted(outside - set(homes))}"
     return {canonicalize_name(home) for module in outside for home in homes[module]}

@@ -17,6 +17,7 @@ from attending.attention.low_rank import LowRankAttention, LowRankConfig
 from attending.attention.masks import blocks, causal, documents, drop, everything, keep, keep_keys, padding, window
 from attending.attention.mechanism import Cache, Mechanism, MechanismConfig
 from attending.attention.positions import AlibiConfig, LearnedConfig, PositionConfig, RelativeBiasConfig, RotaryConfig
+from attending.attention.precision import fast_float32
 from attending.attention.rules import Mask
 from attending.attention.scalings import LinearScaling, Llama3Scaling, NtkScaling, Scaling, YarnScaling
 from attending.attention.windowed import WindowedAttention, WindowedConfig
@@ -64,6 +65,7 @@ __all__ = [
     "drop",
     "everything",
     "explain",
+    "fast_float32",
     "find_clusters",
     "group_heads",
     "keep",

@@ -96,14 +96,19 @@ class _Run:
 
     def forward(self, *, wants_lse: bool) -> tuple[Tensor, Tensor | None]:
         output = self.q.new_zeros(self.batch, self.n_kv_heads, self.folds, self.n_query, self.value_dim)
-        lse = self.q.new_full(output.shape[:-1], -torch.inf) if wants_lse else None
+        lse = None
+        if wants_lse:
+            precise = torch.promote_types(self.q.dtype, torch.float32)
+            lse = torch.full(output.shape[:-1], -torch.inf, dtype=precise, device=self.q.device)
         buffer = self.q.new_empty(self.room)
         for block, scoring in self.blocks():
             if block.columns.start == block.columns.stop:
                 continue
             scores, alive, _ = self.scores(block, scoring, buffer)
-            sums = scores.logsumexp(dim=-1) if wants_lse else None
+            peak = None if lse is None else scores.amax(dim=-1).to(lse.dtype)
             torch.softmax(scores, dim=-1, out=scores)
+            # The largest weight is exp(peak − lse): one pass less than a sum of exponentials, and not rounded to 16 bits.
+            sums = None if peak is None else peak - scores.amax(dim=-1).to(peak.dtype).log()
             part = torch.bmm(scores, self.v[block.samples, block.kv_heads, block.columns].flatten(0, 1))
             place = (block.samples, block.kv_heads, slice(None), block.rows)
             shape = output[place].shape
@@ -118,7 +123,7 @@ class _Run:
         d_heads = d_output.reshape(*shape, self.value_dim)
         delta = (output.view(*shape, self.value_dim) * d_heads).sum(dim=-1, keepdim=True)
         if d_lse is not None:
-            delta = delta - d_lse.reshape(*shape, 1)
+            delta = delta - d_lse.reshape(*shape, 1).to(delta.dtype)
         d_q, d_k, d_v = torch.zeros_like(self.q), torch.zeros_like(self.k), torch.zeros_like(self.v)
         buffer, second = self.q.new_empty(self.room), self.q.new_empty(self.room)
         for block, scoring in self.blocks():

@@ -20,9 +20,9 @@ def eager_output(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Float[Ten
 def eager_attend(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
     """The weighted mean of the values, and the log of the sum of exponentials of the scores (−inf: nothing seen)."""
     scores, alive = masked_scores(q, k, scoring)
-    lse = scores.logsumexp(dim=-1, keepdim=True)
-    output = _mix((scores - lse).exp(), q, v, alive, scoring.dropout)
-    lse = lse.view(*q.shape[:3])
+    output = _mix(scores.softmax(dim=-1), q, v, alive, scoring.dropout)
+    # A sum of exponentials rounded to 16 bits would be off by percents where it weighs parts against each other.
+    lse = scores.to(torch.promote_types(scores.dtype, torch.float32)).logsumexp(dim=-1).view(*q.shape[:3])
     return output, lse if alive is None else torch.where(alive[..., 0], lse, -torch.inf)
 
 
