@@ -54,7 +54,7 @@ def test_the_line_runs_on_the_synthetic_clinic(tmp_path: Path) -> None:
     intake = attending.Intake(table=table, records=records, deidentified=deidentified)
     plan = attending.Plan(protocol="split", threads=1, recipe=tiny_recipe(modalities=EVERYTHING, epochs=2))
     study = attending.hold_study(intake, plan=plan, out=tmp_path / "out")
-    assert "fused-without-scan" in study.trial.outcomes
+    assert "fused-without-image" in study.trial.outcomes
 
     model = attending.load(tmp_path / "out")
     assert isinstance(model, attending.TrainedModel)

@@ -27,7 +27,7 @@ MODELS = {
 }
 WITHOUT = {
     "note": "notes",
-    "scan": "films",
+    "image": "films",
     "lab": "numbers",
     "sign": "signs",
     "demographics": "age and sex",

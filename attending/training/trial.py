@@ -47,7 +47,7 @@ class Delivered:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Settled outer rows per model (ablations as `fused-without-scan`), and the model to deliver."""
+    """Settled outer rows per model (ablations as `fused-without-image`), and the model to deliver."""
 
     outcomes: Mapping[str, Outcomes]
     delivered: Delivered
