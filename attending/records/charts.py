@@ -41,7 +41,8 @@ class Records:
     `reasons` count, per column, why values were not used. `missing` are input columns of the schema that the table lacks, and
     companions (`--labs`) that were not given: absent evidence for every case. `unread_labels` counts target cells with a value
     the schema does not list (unknown). `companions` are tallies over the rows of each companion, `companion_reasons` their
-    reasons. `schema` is the schema as used, with what the companions completed (units of codes): keep this one with a model.
+    reasons. `n_rows` are the rows of the table after its `where`, `n_read` those before. `schema` is the schema as used,
+    with what the companions completed (units of codes): keep this one with a model.
     """
 
     charts: tuple[Chart, ...] = field(repr=False)
@@ -55,6 +56,8 @@ class Records:
     companion_reasons: Mapping[str, Mapping[str, int]]
     schema: Schema = field(repr=False)
     n_rows: int
+    n_read: int
+    where: str | None = None
 
     @property
     def n_rows_used(self) -> int:
@@ -152,6 +155,8 @@ def read_charts(
         companion_reasons={kind: each.reasons for kind, each in joined.items()},
         schema=schema,
         n_rows=len(table),
+        n_read=table.n_read,
+        where=table.where,
     )
 
 

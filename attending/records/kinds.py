@@ -41,9 +41,9 @@ def find_kind(name: str, cells: list[str], *, n_rows: int, place: str) -> Eviden
     key = "_".join(names.words(name))
     n_values = len(set(cells))
     if key in names.AGE and _is_numeric(cells):
-        unit = {"months": "mo", "days": "d"}.get(key.rsplit("_", 1)[-1], "a")
+        unit, said = {"months": ("mo", "months"), "days": ("d", "days")}.get(key.rsplit("_", 1)[-1], ("a", "years"))
         return Evidence(
-            role=Role.AGE, why=f"its name says age, in {unit}", unit=unit, time=AT_QUESTION, rules=_rules(cells, place)
+            role=Role.AGE, why=f"its name says age, in {said}", unit=unit, time=AT_QUESTION, rules=_rules(cells, place)
         )
     if key in names.SEX and n_values <= 6:
         return Evidence(role=Role.SEX, why="its name says sex", levels=_ordered(set(cells)), time=AT_QUESTION)
@@ -69,9 +69,10 @@ def _text_or_number(  # noqa: PLR0911 -- one return per kind
         said = f'unit "{unit}" from its name' if unit else f"unit {UNSTATED}"
         rest = f", {100 * (1 - numeric):.0f} % of cells are not numbers" if numeric < 1 else ""
         rules = _rules(cells, place)
+        marked = " with decimal commas" if rules.decimal == "comma" else ""
         return Evidence(
             role=Role.NUMBER,
-            why=f"numbers, {said}{rest}; {filled}",
+            why=f"numbers{marked}, {said}{rest}; {filled}",
             code=code if unit else None,
             unit=unit or UNSTATED,
             rules=rules,

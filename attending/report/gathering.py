@@ -1,5 +1,6 @@
 """From what the other rooms hold to one `Report`: the only place of this room that knows records, privacy and cohort."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from attending.diagnosis import Task
 from attending.evaluation import Outcomes, Result
 from attending.evaluation.curve import calibration_curve, decision_curve, risk_distribution
 from attending.privacy.deidentify import Manifest
-from attending.records import EACH_ROW, Records, Schema, TargetKind
+from attending.records import EACH_ROW, Records, Role, Schema, TargetKind
 from attending.report.report import (
     UNSTATED,
     Audit,
@@ -42,6 +43,7 @@ KIND_NAMES: Mapping[type[Evidence], str] = {
 }
 THRESHOLDS = (0.05, 0.60)
 """Ends of the decision curve where none were declared."""
+_NAMING = (Role.ID, Role.CASE, Role.VISIT, Role.PATIENT, Role.GROUP, Role.IDENTITY)
 MOST_REASONS = 40
 """Different reasons that are listed one by one; the rest is counted together."""
 
@@ -153,11 +155,18 @@ def question_of(schema: Schema) -> Question:
     return Question(
         target="; ".join(told) or UNSTATED,
         population=schema.population,
-        unit="one row per patient" if schema.patient_rows == EACH_ROW else "one case per row, patients counted once",
+        unit=_unit(schema),
         prediction_time=schema.prediction_time,
         reference_standard=schema.reference_standard,
         sampling=schema.sampling.value,
     )
+
+
+def _unit(schema: Schema) -> str:
+    case = schema.one(Role.CASE)
+    if case is not None:
+        return f"one case per {case.name}, whose rows are joined; patients counted once"
+    return "one row per patient" if schema.patient_rows == EACH_ROW else "one case per row, patients counted once"
 
 
 def curves_of(
@@ -232,7 +241,7 @@ def chosen_words(chosen: Sequence[str], names: Mapping[str, str] = MODELS) -> st
 def _flow(records: Records, cases: Sequence[Case], task: Task) -> Flow:
     unused = len(records.charts) - len(cases)
     return Flow(
-        rows=records.n_rows,
+        rows=records.n_read,
         cases=len(cases),
         patients=len({case.patient for case in cases}),
         groups=len({case.group for case in cases}),
@@ -246,10 +255,29 @@ def _flow(records: Records, cases: Sequence[Case], task: Task) -> Flow:
         ),
         refused=_refusals(records),
         reported=(
+            *_rows_aside(records),
             *((Refusal(reason="no known label: took no part", count=unused, what="cases"),) if unused else ()),
             *_values(records),
         ),
     )
+
+
+def _rows_aside(records: Records) -> tuple[Refusal, ...]:
+    """Rows that are no case of their own although nothing is wrong with them."""
+    joined = records.n_rows_used - len(records.charts)
+    told = (
+        Refusal(reason=f"left out by --where {_shareable(records)}", count=records.n_read - records.n_rows),
+        Refusal(reason="joined to another row of the same case", count=joined),
+    )
+    return tuple(one for one in told if one.count)
+
+
+def _shareable(records: Records) -> str:
+    """The condition on rows; one that speaks of single persons is not told."""
+    names = {column.name for role in _NAMING for column in records.schema.of(role)}
+    condition = records.where or ""
+    said = set(re.findall(r"\w+", condition)) | set(re.findall(r'"([^"]*)"', condition))
+    return "(a condition on who the patient is, not shown)" if said & names else condition
 
 
 def _refusals(records: Records) -> tuple[Refusal, ...]:
@@ -269,6 +297,22 @@ def _values(records: Records) -> tuple[Refusal, ...]:
     for column, tally in (*records.counts.items(), *records.companions.items()):
         for what, count in (("below the detection limit", tally.below), ("above the detection limit", tally.above)):
             told += [Refusal(reason=f"{column}: {what}, kept as censored", count=count, what="values")] if count else []
+        if tally.unknown:
+            told.append(Refusal(reason=f"{column}: said to be unknown, taken as absent", count=tally.unknown, what="values"))
+    told += [
+        Refusal(
+            reason=f"{column.name}: decimal commas, read as decimal points",
+            count=records.counts[column.name].used,
+            what="values",
+        )
+        for column in records.schema.inputs
+        if column.rules.decimal == "comma" and column.name in records.counts
+    ]
+    told += [
+        Refusal(reason=f"{kind}: rows without a value", count=tally.blank, what="values")
+        for kind, tally in records.companions.items()
+        if tally.blank
+    ]
     told += [
         Refusal(reason=f"{column}: a label the schema does not list, taken as unknown", count=count, what="values")
         for column, count in records.unread_labels.items()

@@ -1,7 +1,9 @@
 """From a table to a report, through the rooms as they are."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -10,8 +12,8 @@ from attending.cohort import Member, plan_protocol
 from attending.diagnosis import Task
 from attending.evaluation import Outcomes, Terms, judge
 from attending.privacy import deidentify
-from attending.records import infer_schema, read_charts, read_table
-from attending.report import Primary, chosen_words, conduct_of, gather, write_report
+from attending.records import Role, infer_schema, read_charts, read_table
+from attending.report import Conduct, Primary, chosen_words, conduct_of, gather, write_report
 
 
 def test_a_table_becomes_a_report(tmp_path: Path):
@@ -83,6 +85,78 @@ def test_a_table_becomes_a_report(tmp_path: Path):
         assert "coughs" not in written
         assert "p005" not in written
         assert not any(case.id in written for case in cases)
+
+
+def _reported(tmp_path: Path, *, where: str, joins: bool) -> dict[str, Any]:
+    """The flow of a table with 40 patients of two rows each, the second row of every fourth without a label."""
+    lines = ["visit;patient_id;site;crp_mg_l;cough;dx"]
+    for n in range(80):
+        crp = {0: "<0,5", 1: "?", 2: ""}.get(n % 10, f"{n},5")
+        cough = "?" if n % 8 == 0 else ("no", "dry")[n // 3 % 2]
+        lines.append(f"v{n // 2 if joins else n};p{n // 2};{'ab'[n // 2 % 2]};{crp};{cough};{'' if n % 8 > 5 else n // 4 % 2}")
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table = read_table(path, where=where)
+    schema = infer_schema(table, targets=("dx",))
+    if joins:
+        columns = [replace(column, role=Role.CASE) if column.name == "visit" else column for column in schema.columns]
+        schema = replace(schema, columns=tuple(columns))
+    labs = tmp_path / "labs.csv"
+    labs.write_text("patient_id,code,value,unit\np2,ldh,200,U/L\np2,ldh,,U/L\np4,ldh,?,U/L\n", encoding="utf-8")
+    records = read_charts(table, schema, companions={"labs": read_table(labs)})
+    known = deidentify(records.charts, key=b"0123456789abcdef")
+    cases = [case for case in known.cases if case.truth]
+    truth = np.array([[case.truth["dx"]] for case in cases])
+    rows = Outcomes(
+        ids=np.array([case.id for case in cases]),
+        groups=np.array([case.group for case in cases]),
+        findings=("dx",),
+        probability=np.where(truth, 0.7, 0.3),
+        truth=truth,
+        known=np.ones_like(truth),
+        repeat=np.zeros(len(cases), dtype=int),
+        fold=np.zeros(len(cases), dtype=int),
+    )
+    report = gather(
+        title="t",
+        records=records,
+        manifest=known.manifest,
+        cases=cases,
+        task=Task(findings=("dx",)),
+        conduct=Conduct(kind="evaluation", reason="all", seed=0, openings=1),
+        results=judge({"fused": rows}, terms=Terms(target="dx", protocol="evaluation", split="evaluation", resamples=50)),
+        outcomes={"fused": rows},
+        primary=Primary(),
+        provenance={},
+    )
+    record = json.loads(write_report(tmp_path / "out", report)[1].read_text(encoding="utf-8"))
+    return {**record["flow"], "unit": record["question"]["unit"]}
+
+
+def test_every_row_and_value_that_was_left_out_or_read_otherwise_is_counted(tmp_path: Path):
+    flow = _reported(tmp_path, where="site = 'a'", joins=True)
+    told = {one["reason"]: (one["count"], one["what"]) for one in flow["reported"]}
+    assert told["left out by --where site = 'a'"] == (40, "rows")
+    assert told["joined to another row of the same case"] == (20, "rows")
+    assert (
+        flow["rows"]
+        == 80
+        == flow["cases"] + flow["rows_refused"] + sum(count for count, what in told.values() if what in ("rows", "cases"))
+    )
+    in_a = [n for n in range(80) if n // 2 % 2 == 0]
+    assert told["crp_mg_l: said to be unknown, taken as absent"] == (sum(n % 10 == 1 for n in in_a), "values")
+    assert told["cough: said to be unknown, taken as absent"] == (sum(n % 8 == 0 for n in in_a), "values")
+    assert told["crp_mg_l: decimal commas, read as decimal points"] == (sum(n % 10 not in (1, 2) for n in in_a), "values")
+    assert told["labs: rows without a value"] == (1, "values")
+    assert flow["unit"] == "one case per visit, whose rows are joined; patients counted once"
+
+
+def test_a_condition_that_names_persons_is_not_told(tmp_path: Path):
+    flow = _reported(tmp_path, where="patient_id <> 'p7'", joins=False)
+    told = {one["reason"]: one["count"] for one in flow["reported"]}
+    assert told["left out by --where (a condition on who the patient is, not shown)"] == 2
+    assert "p7" not in json.dumps(flow)
+    assert flow["unit"] == "one case per row, patients counted once"
 
 
 def test_how_the_comparator_was_chosen_is_counted():
