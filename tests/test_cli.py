@@ -317,6 +317,39 @@ def test_a_schema_is_written_with_what_companions_mean(folder: Path) -> None:
     assert (companion.kind, companion.id, dict(companion.units)) == ("labs", "patient_id", {"lactate": "mmol/L"})
 
 
+def test_names_are_printed_as_they_are(folder: Path) -> None:
+    renamed = {"crp_mg_l": "crp [mg/L]", "cough": "cough [/bold] :smile:", "sick": "sick [/b]"}
+    entries = [{renamed.get(name, name): cell for name, cell in row.items()} for row in rows(40)]
+    table = write_rows(folder / "changed.csv", entries)
+    asked = ("--target", "sick [/b]", *IGNORE)
+    said = call("run", table, *asked, "--out", folder / "out", *FAST)
+    assert said.code == 0, said.err
+    assert "sick [/b]" in said.out
+    assert all(name in said.err for name in renamed.values())
+    assert all(call(command, table, *asked).code == 0 for command in ("schema", "plan", "audit"))
+    narrow = write_rows(folder / "narrow.csv", [{"patient_id": "p1", "age": "44", "sex": "f", "crp [mg/L]": "no number"}])
+    predicted = call("predict", folder / "out", narrow, "--out", folder / "p.csv")
+    assert 'input column "cough [/bold] :smile:" is not in narrow.csv' in predicted.err
+    assert "crp [mg/L]: 1 left out: not a number" in predicted.err
+
+
+def test_a_run_whose_mean_cannot_be_estimated_shows_its_findings(folder: Path) -> None:
+    labels = ("a", "b", "c", "d")
+    entries = [
+        {
+            **{name: row[name] for name in ("patient_id", "age", "sex")},
+            **{label: str(int((n + k) % 5 < 2)) for k, label in enumerate(labels)},
+        }
+        for n, row in enumerate(rows(40))
+    ]
+    table = write_rows(folder / "changed.csv", entries)
+    said = call("run", table, "--target", ",".join(labels), "--out", folder / "out", *FAST)
+    assert said.code == 0, said.err
+    shown = [line.split()[:2] for line in said.out.splitlines() if " fused " in f"{line} "]
+    assert [label for label, model in shown if model == "fused"][:4] == list(labels)
+    assert "the difference cannot be estimated (" in said.out
+
+
 def test_other_commands_refuse_in_the_same_way(folder: Path) -> None:
     refused(call("judge", folder / "nothing.csv"), "nothing.csv: no such file", "check the path")
     refused(call("judge", folder / "table.csv"), "table.csv row 1: no column 'id'; needed are id, finding, truth")

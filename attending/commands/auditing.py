@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
-from rich.markup import escape
 from rich.table import Table as Grid
 
 from attending.artefacts import write_text
@@ -48,7 +47,7 @@ def audit_first(intake: Intake) -> Verdict:
     """The audit of what a run took in. Ends the command with code 1 when anything blocks that is not waived."""
     verdict = audit_intake(intake)
     if not verdict.blocking:
-        err.print(f"audit: {verdict} (attending audit TABLE tells them; they are in the report)", highlight=False, markup=False)
+        err.print(f"audit: {verdict} (attending audit TABLE tells them; they are in the report)", highlight=False)
         return verdict
     show_verdict(verdict)
     traps = ", ".join(dict.fromkeys(one.trap for one in verdict.blocking))
@@ -56,7 +55,6 @@ def audit_first(intake: Intake) -> Verdict:
         f"attending: the audit blocks this run ({traps}): follow the remedies above, or waive a trap in the schema file with "
         f'the reason why it does not apply: [waivers] {verdict.blocking[0].trap} = "..."',
         highlight=False,
-        markup=False,
         soft_wrap=True,
     )
     raise typer.Exit(1)
@@ -64,7 +62,7 @@ def audit_first(intake: Intake) -> Verdict:
 
 def show_verdict(verdict: Verdict) -> None:
     """A row per finding: trap, weight, evidence, effect and remedy; then the waivers and what could not be asked."""
-    out.print(f"Audit: {verdict}", highlight=False, markup=False)
+    out.print(f"Audit: {verdict}", highlight=False)
     if verdict.findings:
         grid = Grid(box=None, pad_edge=False, show_lines=True)
         for name in ("trap", "severity", "found", "effect", "remedy"):
@@ -73,12 +71,12 @@ def show_verdict(verdict: Verdict) -> None:
             waived = verdict.waiver_of(one)
             weight = one.severity.value if waived is None else f"{one.severity.value}, waived"
             cells = (one.trap, weight, _told(one), one.effect, one.remedy)
-            grid.add_row(*(escape(cell) for cell in cells), style=_STYLES[one.severity])
+            grid.add_row(*cells, style=_STYLES[one.severity])
         out.print(grid, highlight=False)
     for waived, reason in verdict.waivers.items():
-        out.print(f"waived: {waived}: {reason}", highlight=False, markup=False)
+        out.print(f"waived: {waived}: {reason}", highlight=False)
     for sentence in verdict.unasked:
-        err.print(f"not asked: {sentence}", highlight=False, markup=False)
+        err.print(f"not asked: {sentence}", highlight=False)
 
 
 def _told(finding: Finding) -> str:

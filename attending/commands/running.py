@@ -8,6 +8,7 @@ from attending.commands.declaring import protocol_kind, require_target
 from attending.commands.showing import bars, device_of, err, out, show_results, show_schema, threads_of
 from attending.evaluation.result import verdict
 from attending.intake import declare, read_table, take_in
+from attending.records import with_companions
 from attending.study import REPORT_HTML, Plan, Study, hold_study
 from attending.training.trial import FUSED
 
@@ -55,7 +56,7 @@ def run_table(
     )
     read = read_table(table, where=where)
     schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
-    show_schema(schema)
+    show_schema(with_companions(schema, {kind: read_table(path) for kind, path in companions.items()}))
     intake = take_in(read, schema, companions=companions, key_file=key_file(out), is_strict=is_strict)
     err.print(
         f"{len(read)} rows: {intake.records.n_rows_used} used in {len(intake.cases)} cases, {_refused(intake.records.refused)}"
@@ -77,17 +78,20 @@ def key_file(folder: Path) -> Path:
 def print_study(study: Study, *, folder: Path) -> None:
     """The short table, the primary difference in words, and the path of the report."""
     show_results(study.results)
-    for result in study.results:
-        is_primary = result.model == FUSED and result.comparator and result.adjusted is None and result.slice is None
-        if is_primary and result.value is not None and result.low is not None and result.high is not None:
-            out.print(
-                f"{result.finding}: fused − {result.comparator}, {result.metric.upper()} {result.value:+.3f} "
-                f"({result.low:+.3f} to {result.high:+.3f}): a difference is {verdict(result)}",
-                highlight=False,
-            )
+    compared = [r for r in study.results if r.model == FUSED and r.comparator and r.adjusted is None and r.slice is None]
+    estimated = [r for r in compared if r.value is not None and r.low is not None and r.high is not None]
+    for result in estimated:
+        out.print(
+            f"{result.finding}: fused − {result.comparator}, {result.metric.upper()} {result.value:+.3f} "
+            f"({result.low:+.3f} to {result.high:+.3f}): a difference is {verdict(result)}",
+            highlight=False,
+        )
+    for result in compared[: 0 if estimated else 1]:
+        why = result.note or "no interval"
+        out.print(f"{result.finding}: fused − {result.comparator}: the difference cannot be estimated ({why})", highlight=False)
     warning = study.intake.schema.warning
     if warning:
-        out.print(f"the schema declares: {warning}", highlight=False, markup=False)
+        out.print(f"the schema declares: {warning}", highlight=False)
     out.print(f"report: {folder / REPORT_HTML}", highlight=False, soft_wrap=True)
 
 

@@ -13,15 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as Grid
 
 from attending.evaluation.result import Result
-from attending.records import Schema
+from attending.records import Companion, Records, Schema
 from attending.records.schema import INPUTS
 from attending.training.units import Progress as Done
 
 NARROWEST = 118
 """Columns of a table that is written into a file or a log, where nobody can say how wide the page is."""
 
-out = Console(width=None if sys.stdout.isatty() else NARROWEST)
-err = Console(stderr=True, width=None if sys.stderr.isatty() else NARROWEST)
+# no markup: names of columns, findings and files are printed as they are, also "crp [mg/L]"
+out = Console(width=None if sys.stdout.isatty() else NARROWEST, markup=False, emoji=False)
+err = Console(stderr=True, width=None if sys.stderr.isatty() else NARROWEST, markup=False, emoji=False)
 
 
 def threads_of(asked: int) -> int:
@@ -52,10 +53,28 @@ def show_schema(schema: Schema) -> None:
         style = None if column.role in INPUTS else "dim"
         grid.add_row(column.name, column.role.value, column.why, style=style)
     err.print(grid)
+    for companion in schema.companions:
+        err.print(f"--{companion.kind}: {_meaning(companion)}", highlight=False)
     for sentence in schema.undeclared()[:3]:
         err.print(f"undeclared: {sentence}", style="yellow")
     if len(schema.undeclared()) > 3:
         err.print(f"undeclared: {len(schema.undeclared()) - 3} more (attending schema TABLE writes them all)", style="yellow")
+
+
+def _meaning(companion: Companion) -> str:
+    """What the columns of a companion are taken for."""
+    parts = (("value", companion.value), ("code", companion.code), ("unit", companion.unit), ("low", companion.low),
+             ("high", companion.high))  # fmt: skip
+    held = [f'{what} in "{column}"' for what, column in parts if column is not None]
+    time = f'time in "{companion.time}" ({companion.time_unit})' if companion.time is not None else "no time"
+    return f'joined by "{companion.id}"; {", ".join((*held, time))}'
+
+
+def show_left_out(records: Records) -> None:
+    """A line for every reason for which values of a column, or rows of a companion, were not used."""
+    for column, reasons in (*records.reasons.items(), *records.companion_reasons.items()):
+        for reason, count in reasons.items():
+            err.print(f"{column}: {count} left out: {reason}", highlight=False)
 
 
 @contextmanager
@@ -81,7 +100,8 @@ def show_results(results: Sequence[Result], *, models: Sequence[str] = HEADLINE)
     """AUROC, calibration slope and Brier score with intervals, a row per model and finding."""
     whole = [r for r in results if r.slice is None and r.comparator is None and r.metric in SHOWN]
     findings = list(dict.fromkeys(r.finding for r in whole))
-    if "macro" in findings and len(findings) > 4:
+    means = [r for r in whole if r.finding == "macro" and r.metric == "auroc" and r.model in models]
+    if len(findings) > 4 and any(r.value is not None for r in means):
         findings = ["macro"]
     grid = Grid(title="Estimates with 95 % intervals", title_justify="left", box=None, pad_edge=False)
     grid.add_column("finding")

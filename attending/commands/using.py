@@ -12,7 +12,7 @@ import numpy as np
 from attending.artefacts import write_text
 from attending.case import Case
 from attending.commands.running import key_file
-from attending.commands.showing import device_of, err, show_results
+from attending.commands.showing import device_of, err, show_left_out, show_results
 from attending.commands.showing import out as console
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.judgement import judge
@@ -46,7 +46,10 @@ def _take_in(
         needs_truth=needs_truth,
     )
     for column in intake.records.missing:
-        err.print(f'input column "{column}" is not in {table.name}: absent evidence for every case', style="yellow")
+        err.print(
+            f'input column "{column}" is not in {table.name}: absent evidence for every case', style="yellow", soft_wrap=True
+        )
+    show_left_out(intake.records)
     used = intake.records.n_rows_used
     err.print(f"{len(intake.table)} rows: {used} used in {len(intake.cases)} cases, {len(intake.records.refused)} refused")
     return intake

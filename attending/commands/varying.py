@@ -139,5 +139,5 @@ def _print(shown: SideBySide, page: Path) -> None:
         grid.add_row(one.name, *(interval(row) for row in rows), *counts)
     console.print(grid)
     if shown.warning:
-        console.print(shown.warning, style="bold", highlight=False, markup=False)
+        console.print(shown.warning, style="bold", highlight=False)
     console.print(f"comparison: {page}", highlight=False, soft_wrap=True)
