@@ -7,6 +7,7 @@ repeated nested cross-validation).
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -52,8 +53,8 @@ class Split:
     parts: Mapping[str, Part]
 
     def ids(self, part: Part) -> tuple[str, ...]:
-        """The ids of one part, in order of id."""
-        return tuple(sorted(id for id, held in self.parts.items() if held == part))
+        """The ids of one part, in the order of the members."""
+        return tuple(id for id, held in self.parts.items() if held == part)
 
     @property
     def hash(self) -> str:
@@ -108,7 +109,7 @@ def plan_protocol(
     seed: int,
     primary: Sequence[str] | None = None,
 ) -> Protocol:
-    """The protocol for these members; the same for the same seed, whatever their order.
+    """The protocol for these members; the same for the same seed and order, whatever ids and groups are called.
 
     `auto` takes one four-way split only where test and calibrate each hold ≥ 100 patients with and ≥ 100 without every
     primary finding, otherwise repeated cross-validation. `primary` names the findings that must be estimable (None: at least
@@ -174,19 +175,22 @@ def patient_weights(members: Iterable[Member]) -> Mapping[str, float]:
 
 
 class _Roll:
-    """The members as arrays: ids in order, the group of each, and per group how many patients carry each label."""
+    """The members as arrays: ids as given, the group of each, and per group how many patients carry each label.
+
+    Groups are numbered as they are met, never by name: ids are hashed with a key of the project, and two projects that hold
+    the same table part it in the same way.
+    """
 
     def __init__(self, members: Iterable[Member]) -> None:
-        self.members = tuple(sorted(members, key=lambda member: member.id))
+        self.members = tuple(members)
         if not self.members:
             raise CohortError("there is nobody to part: the list of members is empty")
         self.ids = tuple(member.id for member in self.members)
-        twice = {a for a, b in zip(self.ids, self.ids[1:], strict=False) if a == b}
+        twice = {id for id, count in Counter(self.ids).items() if count > 1}
         if twice:
             raise CohortError(f"{len(twice)} ids occur more than once, the first is {min(twice)!r}; an id names one case")
-        names = sorted({member.group for member in self.members})
-        index = {name: i for i, name in enumerate(names)}
-        self.n_groups = len(names)
+        index = {name: i for i, name in enumerate(dict.fromkeys(member.group for member in self.members))}
+        self.n_groups = len(index)
         self.group_of = np.array([index[member.group] for member in self.members])
         home: dict[str, str] = {}
         for member in self.members:

@@ -114,7 +114,8 @@ def hold_study(
     begun = datetime.now(UTC)
     task, schema = intake.task, intake.schema
     verdict = audit or audit_intake(intake)
-    cases = [case for case in intake.cases if case.truth]
+    own = intake.own_ids()  # a study is the same whatever the order of rows and whatever the project's key
+    cases = sorted((case for case in intake.cases if case.truth), key=lambda case: own[case.id])
     unknown = len(intake.cases) - len(cases)
     if not cases:
         raise StudyError(f"{intake.table.name}: the target is unknown in every row; nothing can be learned or judged")

@@ -252,6 +252,23 @@ def test_an_unfinished_run_with_other_settings_is_not_continued(tmp_path: Path) 
         hold_study(intake, plan=Plan(protocol="split", threads=1, recipe=tiny_recipe(), seed=1), out=tmp_path / "out")
 
 
+def test_neither_the_projects_key_nor_the_order_of_rows_changes_a_study(tmp_path: Path) -> None:
+    answers = []
+    named = [{"visit_id": f"v{number:02d}", **row} for number, row in enumerate(rows(40))]
+    for name, entries in (("here", named), ("there", named[::-1])):
+        table = write_rows(tmp_path / name / "table.csv", entries)
+        intake = taken_in(table, target="sick", ignore="kind,a,b")
+        plan = Plan(protocol="quick", threads=1, recipe=tiny_recipe())
+        study = hold_study(intake, plan=plan, out=tmp_path / name / "run")
+        own = intake.own_ids()
+        for model in ("fused", "boosted-trees"):
+            told = study.trial.outcomes[model]
+            answers.append({own[id]: float(p) for id, p in zip(told.ids, told.probability[:, 0], strict=True)})
+    assert (tmp_path / "here" / "privacy.key").read_bytes() != (tmp_path / "there" / "privacy.key").read_bytes()
+    assert answers[0] == answers[2]
+    assert answers[1] == answers[3]
+
+
 @pytest.mark.parametrize(
     ("target", "ignore", "findings"),
     [("kind", "sick,a,b", {"cold", "flu", "none"}), ("a,b", "sick,kind", {"a", "b"})],

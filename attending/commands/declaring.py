@@ -83,7 +83,7 @@ def plan_table(
     records = read_charts(read, schema, companions=beside, longest_side=LONGEST_SIDE, is_strict=is_strict)
     for missing in records.missing:
         err.print(f'"{missing}" is not there: absent evidence for every case', style="yellow", highlight=False)
-    charts = [chart for chart in records.charts if chart.truth]
+    charts = sorted((chart for chart in records.charts if chart.truth), key=lambda chart: chart.id)  # as a run sorts them
     repeats = default_repeats(charts) if repeats is None else repeats
     planned = plan_protocol(
         members_of(charts), kind=kind, folds=folds, repeats=repeats, seed=seed, primary=primary_findings(schema)
