@@ -31,9 +31,11 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(handle.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             Path(temporary).unlink()
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a failed write names no file by itself
         raise
     _flush_folder(path.parent)
 
