@@ -144,18 +144,22 @@ class Memory:
         return places_after(self.counts, n_new, real, self.device)
 
     def extended(
-        self, new: Mapping[str, Float[Tensor, "batch head new dim"]], real: Bool[Tensor, "batch new"] | None
+        self, new: Mapping[str, Float[Tensor, "batch head new dim"]], real: Bool[Tensor, "batch new"] | None, *, step: int = 1
     ) -> tuple[dict[str, Float[Tensor, "batch head slot dim"]], Places]:
         """Remember new tokens, all or the real ones; gives what they may attend to, themselves included, and where it stands.
 
-        Refused when a fixed capacity would be exceeded; then nothing changes.
+        Refused when a fixed capacity would be exceeded; then nothing changes. `step`: see `held`.
         """
         self._append(new, real)
-        return self.held(), range(self.longest)
+        return self.held(step), range(self.readable(step))
 
-    def held(self) -> dict[str, Float[Tensor, "batch head slot dim"]]:
-        """All that is remembered, with 0 behind the end of shorter samples."""
-        return {name: buffer.read(slice(0, self.longest)) for name, buffer in self.buffers.items()}
+    def held(self, step: int = 1) -> dict[str, Float[Tensor, "batch head slot dim"]]:
+        """All that is remembered, with 0 behind the end of shorter samples; empty slots fill up to a multiple of `step`."""
+        return {name: buffer.read(slice(0, self.readable(step))) for name, buffer in self.buffers.items()}
+
+    def readable(self, step: int) -> int:
+        """How many slots `held` gives."""
+        return max(self.longest, min(-(-self.longest // step) * step, self.n_slots))
 
     def _append(self, new: Mapping[str, Tensor], real: Bool[Tensor, "batch new"] | None) -> None:
         n_new = next(iter(new.values())).shape[2]
@@ -239,7 +243,7 @@ class Ring(Memory):
         return
 
     def extended(
-        self, new: Mapping[str, Float[Tensor, "batch head new dim"]], real: Bool[Tensor, "batch new"] | None
+        self, new: Mapping[str, Float[Tensor, "batch head new dim"]], real: Bool[Tensor, "batch new"] | None, *, step: int = 1
     ) -> tuple[dict[str, Float[Tensor, "batch head slot dim"]], Places]:
         n_new = next(iter(new.values())).shape[2]
         if n_new + self.lookback <= self.n_slots:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from attending.attention.caching import ContextCache, TokenCache, clean_context, memory_over_context, memory_over_tokens
 from attending.attention.clustered_cache import OwnClustersCache
@@ -18,7 +18,7 @@ from attending.attention.clusters import leaders_of
 from attending.attention.core import joined
 from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, cache_cost, slots_cost
 from attending.attention.errors import AttentionError
-from attending.attention.grid import Grid
+from attending.attention.grid import Grid, Places
 from attending.attention.heads import HeadedAttention, SharedHeadShape
 from attending.attention.inspection import check_rows
 from attending.attention.mechanism import Cache, Inputs
@@ -325,6 +325,21 @@ class ClusteredAttention(HeadedAttention):
     def _read(self, k: Float[Tensor, "batch key_head key dim"]) -> Float[Tensor, "batch key_head key dim"]:
         """Keys that static representatives fold over; repeated only where they share key heads unevenly."""
         return k if self._folds else k.index_select(1, self._slot)
+
+    def project_some(
+        self, x: Tensor, places: Places, queries: Sequence[int], keys: Sequence[int]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """`project`, with only these heads' queries and keys made; the weights are read in place."""
+        x = x if self.position is None else self.position.embed(x, places)
+
+        def made(projection: nn.Linear, heads: Sequence[int]) -> Tensor:
+            weight = projection.weight.unflatten(0, (-1, self.config.width))
+            bias = None if projection.bias is None else projection.bias.unflatten(0, (-1, self.config.width))
+            parts = [torch.nn.functional.linear(x, weight[h], None if bias is None else bias[h]) for h in heads]
+            some = torch.stack(parts, dim=1)
+            return some if self.position is None else self.position.rotate(some, places)
+
+        return made(self.query, queries), {"key": made(self.key, keys), "value": self._heads(self.value, x)}
 
     def of_representatives(self, scoring: Scoring, representatives: Tensor) -> Scoring:
         return replace(scoring, biases=biases_by_head(scoring.biases, representatives)) if scoring.biases else scoring

@@ -43,6 +43,7 @@ class OwnClustersCache(TokenCache):
         self._module, self._dtype, self._reads_as = module, dtype, reads_as
         self._fixed = [False] * batch
         self._members: Membership | None = None
+        self._heads: tuple[Membership, tuple[list[int], list[int]]] | None = None
         self._watch: _Watch | None = self._new_watch()
 
     def _new_watch(self) -> "_Watch":
@@ -64,6 +65,8 @@ class OwnClustersCache(TokenCache):
         after = counts_after(memory.counts, x.shape[1], real)
         longest = max(after, default=0)
         memory.reserve(longest)
+        if self._watch is None and self._members is not None and memory.batch == 1:
+            return self._step_of_one(self._members, x, places, real)
         q, new = module.project(x, places)
         early = None if self._watch is None else self._look(self._watch, q, new["key"], places, real)
         newly = [b for b, count in enumerate(after) if count >= module.config.observe and not self._fixed[b]]
@@ -74,8 +77,9 @@ class OwnClustersCache(TokenCache):
         memory.extended({"key": kept, "value": new["value"]}, real)
         if self._watch is not None and newly:
             self._keep_first(self._watch, newly)
-        held = memory.held()
-        scoring = module.scoring(self._mask, Grid(query=places, key=range(longest), device=x.device), position=module.position)
+        step = self._slots_a_step(x)
+        held, slots = memory.held(step), range(memory.readable(step))
+        scoring = module.scoring(self._mask, Grid(query=places, key=slots, device=x.device), position=module.position)
         heads = q.new_zeros(*q.shape[:3], module.config.width)
         if self._members is not None and longest > module.config.observe:
             read = by_head(held["key"], self._members.slot) if module.config.kv_heads < q.shape[1] else held["key"]
@@ -88,6 +92,23 @@ class OwnClustersCache(TokenCache):
         if all(self._fixed):
             self._watch = None
         return joined(heads, module.output, scoring)
+
+    def _step_of_one(self, members: Membership, x: Tensor, places: Places, real: Tensor | None) -> Tensor:
+        """The same for a single sample whose clusters are known: queries and keys that nobody reads are not made."""
+        module, step = self._module, self._slots_a_step(x)
+        q, new = module.project_some(x, places, *self._read_heads(members))
+        self._memory.extended(new, real)
+        held, slots = self._memory.held(step), range(self._memory.readable(step))
+        scoring = module.scoring(self._mask, Grid(query=places, key=slots, device=x.device), position=module.position)
+        read = by_head(held["key"], members.slot) if module.config.kv_heads < module.config.n_heads else held["key"]
+        late = module.of_representatives(scoring, members.representatives)
+        return joined(shared_output(q, read, held["value"], members.of_head, late), module.output, scoring)
+
+    def _read_heads(self, members: Membership) -> tuple[list[int], list[int]]:
+        """Representatives and kept keys as numbers, read back from the tables once."""
+        if self._heads is None or self._heads[0] is not members:
+            self._heads = members, (members.representatives[0].tolist(), members.kept[0].tolist())
+        return self._heads[1]
 
     def _look(self, watch: "_Watch", q: Tensor, key: Tensor, places: Places, real: Tensor | None) -> "_Early":
         """Remember the first tokens among the new ones, and their maps."""

@@ -15,9 +15,9 @@ from attending.attention.caching import ContextCache, TokenCache, clean_context,
 from attending.attention.core import joined, mixed_by
 from attending.attention.costs import Cost, Phase, bytes_of, cache_cost
 from attending.attention.errors import AttentionError
-from attending.attention.grid import Grid, Places
+from attending.attention.grid import Grid, Places, places_tensor
 from attending.attention.heads import HeadedAttention, SharedHeadShape
-from attending.attention.inspection import weights_by
+from attending.attention.inspection import check_rows, weights_by
 from attending.attention.mechanism import Cache
 from attending.attention.positions import PositionEncoding
 from attending.attention.rules import Mask
@@ -109,8 +109,13 @@ class GroupedAttention(HeadedAttention):
         bias: ScoreBias | None = None,
         rows: Sequence[int] | None = None,
     ) -> Float[Tensor, "batch head row key"]:
-        q, k, _, scoring, _ = self._lowered(x, mask=mask, context=context, positions=positions, bias=bias)
-        return weights_by(q, k, scoring, sink=self.sink, rows=rows)
+        asking, seen, places, scoring, _ = self._before_heads(x, mask=mask, context=context, positions=positions, bias=bias)
+        where = places
+        if rows is not None:
+            chosen = check_rows(rows, x.shape[1], x.device)
+            asking, scoring = asking[:, chosen], scoring.pick_rows(chosen)
+            where = None if places is None else places_tensor(places, x.device)[:, chosen]
+        return weights_by(self._queries(asking, where), self._keys(seen, places), scoring, sink=self.sink)
 
     def new_cache(
         self,

@@ -110,6 +110,16 @@ class HeadedAttention(Mechanism, ABC):
         self, x: Tensor, *, mask: Mask, context: Tensor | None, positions: Tensor | None, bias: ScoreBias | None
     ) -> tuple[Tensor, Tensor, Tensor, Scoring, Inputs]:
         """Queries, keys and values of all heads that are projected, how they are scored, and where they stand."""
+        asking, seen, places, scoring, inputs = self._before_heads(
+            x, mask=mask, context=context, positions=positions, bias=bias
+        )
+        q, k, v = self._queries(asking, places), self._keys(seen, places), self._heads(self.value, seen)
+        return q, k, v, scoring, inputs
+
+    def _before_heads(
+        self, x: Tensor, *, mask: Mask, context: Tensor | None, positions: Tensor | None, bias: ScoreBias | None
+    ) -> tuple[Tensor, Tensor, Places | None, Scoring, Inputs]:
+        """Tokens as they ask and as they are seen, where they stand, and how they will be scored."""
         position = self.position if context is None else None
         dims = (self.config.dim, self.key.in_features)
         inputs = prepare(x, mask=mask, context=context, positions=positions, dims=dims, counts=position is not None)
@@ -117,9 +127,8 @@ class HeadedAttention(Mechanism, ABC):
         biases = check_bias(bias, batch=batch, n_heads=self.config.n_heads, n_query=n_query, n_key=n_key)
         places = None if position is None else inputs.positions
         asking, seen = (inputs.x, inputs.source) if position is None else self._embedded(inputs, position)
-        q, k, v = self._queries(asking, places), self._keys(seen, places), self._heads(self.value, seen)
         dropout = self.config.dropout if self.training else 0.0
-        return q, k, v, self.scoring(mask, inputs.grid, biases, position=position, dropout=dropout), inputs
+        return asking, seen, places, self.scoring(mask, inputs.grid, biases, position=position, dropout=dropout), inputs
 
     def _embedded(self, inputs: Inputs, position: PositionEncoding) -> tuple[Tensor, Tensor]:
         """Tokens as they ask, and as they are seen (0 where nobody may)."""
