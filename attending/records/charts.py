@@ -90,7 +90,7 @@ def read_charts(
     by_case = _rows_by_case(table, schema, ids, usable)
     truths, unread = _truths(table, schema)
     for case, rows in list(by_case.items()):
-        clash = _clash(rows, patients, truths)
+        clash = _clash(rows, patients, truths, asked)
         if clash:
             refused |= dict.fromkeys(rows, clash)
             del by_case[case]
@@ -313,10 +313,14 @@ def _truths(table: Table, schema: Schema) -> tuple[list[dict[str, bool]], dict[s
     return truths, unread
 
 
-def _clash(rows: list[int], patients: list[str], truths: list[dict[str, bool]]) -> _RowReason | None:
+def _clash(
+    rows: list[int], patients: list[str], truths: list[dict[str, bool]], asked: Sequence[datetime | None]
+) -> _RowReason | None:
     """Why joined rows cannot be one case, or None."""
     if len({patients[i] for i in rows}) > 1:
         return None, "rows of one case name different patients"
+    if len({asked[i] for i in rows} - {None}) > 1:  # what was known at the later moment may not answer the earlier question
+        return None, "rows of one case name different prediction times"
     if len(rows) > 1:
         for finding in {name for i in rows for name in truths[i]}:
             if len({truths[i][finding] for i in rows if finding in truths[i]}) > 1:

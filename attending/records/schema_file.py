@@ -4,6 +4,7 @@ Loading refuses what it does not know and what is left out: a number without `un
 through `artefacts`; what is written reads back equal.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -17,6 +18,7 @@ from attending import artefacts
 from attending.records.error import SchemaError, did_you_mean
 from attending.records.schema import (
     AT_QUESTION,
+    EACH_ROW,
     INPUTS,
     UNRECORDED_TIME,
     UNSTATED,
@@ -41,6 +43,23 @@ _HEAD = """\
 # A time is a column, or "{at_question}" where you know that the value was known when the question is asked.
 # warning heads the report (warning = "shows confounding, not performance"); cautions are sentences for its first screen
 # (cautions = ["label partly composed of inputs; differential verification"]). Both may stay empty.
+# sampling is one of {samplings}. In the table of a number,
+# rules = {{ below = "censored", above = "unknown", infinite = "refused", misfit = "refused" }} says what becomes of <5, >5, inf
+# and a unit that does not convert; is_missingness_visible = true lets the model see that a value is absent.
+# What else may be declared, here and at the end of the file, without the first sign of each line:
+#look_back_hours = 48.0  # how far back timed values and companions are read
+#patient_rows = "{each_row}"  # instead of a patient column: no patient has two rows
+
+# [primary]  # the one comparison, fixed before results are opened
+# finding = {example}
+# metric = "auroc"
+# against = "best baseline"
+# [thresholds]  # by sensitivity, specificity, risk or harm_benefit
+# {example} = {{ sensitivity = 0.95 }}
+# [target_prevalence]  # where the model would be used
+# {example} = 0.03
+# [waivers]  # why a trap of `attending audit` does not apply
+# T6 = "reason"
 """
 
 
@@ -62,7 +81,13 @@ def load_schema(path: str | Path) -> Schema:
 def to_toml(schema: Schema) -> str:
     """The schema as TOML text with a head that explains the words."""
     head = _HEAD.format(
-        roles=", ".join(role.value for role in Role), unstated=UNSTATED, unrecorded=UNRECORDED_TIME, at_question=AT_QUESTION
+        roles=", ".join(f'"{role.value}"' for role in Role),
+        samplings=", ".join(sampling.value for sampling in Sampling),
+        each_row=EACH_ROW,
+        example=json.dumps(schema.findings[0] if schema.findings else "finding", ensure_ascii=False),
+        unstated=UNSTATED,
+        unrecorded=UNRECORDED_TIME,
+        at_question=AT_QUESTION,
     )
     content: dict[str, Any] = {"format": FORMAT}
     for each in fields(Schema):

@@ -112,6 +112,24 @@ def test_rows_that_share_the_case_column_are_joined(csv: Write) -> None:
     assert records.n_rows == records.n_rows_used + len(records.refused) == 7
 
 
+def test_joined_rows_share_one_moment_of_the_question(csv: Write) -> None:
+    path = csv("""
+        patient,stay,seen,crp,dx
+        a,s1,2020-03-01 10:00,1,1
+        a,s1,2020-03-01 10:00,2,1
+        b,s2,2020-03-01 10:00,3,0
+        b,s2,2020-03-02 10:00,4,0
+        c,s3,,5,0
+        c,s3,2020-03-02 10:00,6,0
+    """)
+    stay, seen = Column(name="stay", role=Role.CASE), Column(name="seen", role=Role.ASKED_AT)
+    records = _read(path, _schema(stay, seen, _number("crp")))
+    assert [chart.id for chart in records.charts] == ["s1", "s3"]
+    assert {(one.row, one.reason) for one in records.refused} == {
+        (row, "rows of one case name different prediction times") for row in (4, 5)
+    }
+
+
 def test_a_doubled_id_is_an_error_that_names_both_rows(csv: Write) -> None:
     path = csv("id,patient,dx\na,p,1\nb,p,0\na,q,0")
     with pytest.raises(RecordError, match=r'table.csv row 4, column "id": the id already stands in row 2.*role "case"'):

@@ -1,5 +1,6 @@
 """Schemas: what is declared reads back equal, and what is left over or left out is refused."""
 
+import re
 import string
 from pathlib import Path
 
@@ -122,6 +123,24 @@ HEAD = 'format = 1\n[columns.p]\nrole = "patient"\n'
 def test_what_is_left_over_or_left_out_is_refused(text: str, expected: str) -> None:
     with pytest.raises(SchemaError, match=expected):
         from_toml(text, name="s.toml")
+
+
+@pytest.mark.parametrize("finding", ["dx", 'a "b"\n[c]'])
+def test_what_the_head_offers_can_be_declared_as_it_stands(finding: str) -> None:
+    columns = (Column(name="p", role=Role.PATIENT), Column(name=finding, role=Role.TARGET))
+    targets = (Target(column=finding, kind=TargetKind.BINARY, classes=("0", "1"), positive="1"),)
+    text = to_toml(Schema(columns=columns, targets=targets))
+    head, body = text.split("\n\nformat = ", 1)
+    above = [line[1:] for line in head.splitlines() if re.match(r"#\w+ = ", line)]
+    below = [line[2:] for line in head[head.index("# [primary]") :].splitlines()]
+    declared = from_toml("\n".join([*above, f"format = {body}", *below]))
+    assert declared.look_back_hours == 48.0
+    assert declared.patient_rows == "each row"
+    assert declared.primary is not None
+    assert declared.primary.finding == finding
+    assert dict(declared.thresholds) == {finding: Threshold(rule="sensitivity", value=0.95)}
+    assert dict(declared.target_prevalence) == {finding: 0.03}
+    assert dict(declared.waivers) == {"T6": "reason"}
 
 
 def test_a_target_needs_two_classes_and_a_positive_value_among_them() -> None:
