@@ -349,6 +349,9 @@ def of_system(error: OSError) -> str:
         errno.EFBIG: "; raise the limit and give the same command again: a run goes on from where it stopped",
         errno.ENOENT: "; check the path",
         errno.EACCES: "; expected a place that you may read and write",
+        errno.ENOTDIR: "; name another --out, which is a folder or not there yet",
+        errno.EEXIST: "; name another --out, which is a folder or not there yet",
+        errno.EISDIR: "; expected the name of a file",
     }
     if error.errno is None or error.strerror is None:
         return str(error)
