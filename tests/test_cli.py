@@ -350,6 +350,14 @@ def test_a_run_whose_mean_cannot_be_estimated_shows_its_findings(folder: Path) -
     assert "the difference cannot be estimated (" in said.out
 
 
+def test_a_place_that_cannot_be_written_into_is_refused_with_a_remedy(folder: Path, finished: Path) -> None:
+    table = folder / "table.csv"
+    for out in (table, table / "run"):
+        refused(call("run", table, *ASKED, "--out", out, *FAST), "table.csv: ", "name another --out, which is a folder")
+    said = call("predict", finished / "run", finished / "table.csv", "--out", folder)
+    refused(said, "is a directory; expected the name of a file")
+
+
 def test_other_commands_refuse_in_the_same_way(folder: Path) -> None:
     refused(call("judge", folder / "nothing.csv"), "nothing.csv: no such file", "check the path")
     refused(call("judge", folder / "table.csv"), "table.csv row 1: no column 'id'; needed are id, finding, truth")

@@ -5,7 +5,7 @@ cannot be used becomes an `Absence` with its reason; under `strict` it is an err
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,13 +13,12 @@ from types import MappingProxyType
 
 from attending.case import Absence, CaseId, Chart, Demographics, Evidence, GroupId, Identity, PatientId
 from attending.records.cells import Cell, read_column
-from attending.records.companions import Asker, complete_units, infer_companion, join_companion
-from attending.records.error import RecordError, SchemaError
+from attending.records.companions import Asker, Joined, complete_units, infer_companion, join_companion
+from attending.records.error import SchemaError
 from attending.records.groups import widest_groups
+from attending.records.rows import Rows, choose_rows
 from attending.records.schema import Column, Role, Schema
 from attending.records.table import Table
-from attending.records.targets import read_truth
-from attending.records.times import read_moment
 from attending.records.values import Tally, is_unknown, tally
 from attending.records.vectors import gathered, of_one_length, shared
 
@@ -85,30 +84,13 @@ def read_charts(
     """
     schema = with_companions(schema, companions)
     _check_columns(table, schema, companions, is_strict=is_strict, needs_truth=needs_truth)
-    asked, ids, patients, refused = _who_and_when(table, schema)
-    usable = [i for i in range(len(table)) if i not in refused]
-    by_case = _rows_by_case(table, schema, ids, usable)
-    truths, unread = _truths(table, schema)
-    for case, rows in list(by_case.items()):
-        clash = _clash(rows, patients, truths, asked)
-        if clash:
-            refused |= dict.fromkeys(rows, clash)
-            del by_case[case]
-    if not by_case:
-        first = next(iter(refused.values()))
-        raise RecordError(f"{table.name}: none of {len(table)} rows can be used; the first: {first[1]}")
-    used = sorted(i for rows in by_case.values() for i in rows)
-    groups = widest_groups(
-        [patients[i] for i in used], [[table.cells(column.name)[i] for i in used] for column in schema.of(Role.GROUP)]
-    )
-    group_of = dict(zip(used, groups, strict=True))
+    rows = choose_rows(table, schema)
     data = folder or table.path.parent
-    read = _read_inputs(table, schema, asked=asked, rows=used, folder=data, longest_side=longest_side, is_strict=is_strict)
-    position = {i: at for at, i in enumerate(used)}
-    charts = []
-    row_numbers = []
+    read = _read_inputs(
+        table, schema, asked=rows.asked, rows=rows.used, folder=data, longest_side=longest_side, is_strict=is_strict
+    )
     text = _Texts(table, schema)
-    askers = [Asker(names=text.identity(rows), asked_at=asked[rows[0]]) for rows in by_case.values()]
+    askers = [Asker(names=text.identity(own), asked_at=rows.asked[own[0]]) for own in rows.by_case.values()]
     joined = {
         spec.kind: join_companion(
             spec, companions[spec.kind], askers, look_back_hours=schema.look_back_hours, folder=data,
@@ -117,32 +99,12 @@ def read_charts(
         for spec in schema.companions
         if spec.kind in companions
     }  # fmt: skip
-    for at, (case, rows) in enumerate(by_case.items()):
-        cells = [read[name][position[i]] for i in rows for name in read]
-        charts.append(
-            Chart(
-                id=CaseId(case),
-                patient=PatientId(patients[rows[0]]),
-                group=GroupId(group_of[rows[0]]),
-                evidence=(
-                    *_evidence(cells, is_joined=len(rows) > 1),
-                    *(e for each in joined.values() for e in each.evidence[at]),
-                ),
-                truth=_merged_truth([truths[i] for i in rows]),
-                site=text.site(rows),
-                strata=text.strata(rows),
-                absent=_absences(cells, [each.absent[at] for each in joined.values()]),
-                identity=Identity(values=askers[at].names),
-                asked_at=asked[rows[0]],
-            )
-        )
-        row_numbers.append(tuple(int(table.rows[i]) for i in rows))
     return Records(
-        charts=tuple(charts),
-        rows=tuple(row_numbers),
+        charts=tuple(_charts(table, schema, rows, read=read, joined=tuple(joined.values()), text=text)),
+        rows=tuple(tuple(int(table.rows[i]) for i in own) for own in rows.by_case.values()),
         refused=tuple(
             Refused(file=table.name, row=int(table.rows[i]), column=column, reason=reason)
-            for i, (column, reason) in sorted(refused.items())
+            for i, (column, reason) in sorted(rows.refused.items())
         ),
         counts={name: tally(cell.reading for cell in cells) for name, cells in read.items()},
         reasons={name: _reasons(cells) for name, cells in read.items()},
@@ -150,7 +112,7 @@ def read_charts(
             *_missing(table, schema),
             *(f"--{spec.kind}" for spec in schema.companions if spec.kind not in companions),
         ),
-        unread_labels={name: sum(i in rows for i in used) for name, rows in unread.items() if rows},
+        unread_labels={name: sum(i in unread for i in rows.used) for name, unread in rows.unread.items() if unread},
         companions={kind: each.counts for kind, each in joined.items()},
         companion_reasons={kind: each.reasons for kind, each in joined.items()},
         schema=schema,
@@ -158,6 +120,36 @@ def read_charts(
         n_read=table.n_read,
         where=table.where,
     )
+
+
+def _charts(
+    table: Table,
+    schema: Schema,
+    rows: Rows,
+    *,
+    read: Mapping[str, list[Cell]],
+    joined: Sequence[Joined],
+    text: "_Texts",
+) -> Iterator[Chart]:
+    """A chart per case, in the order of `rows.by_case`, with what each companion gave it."""
+    wider = [[table.cells(column.name)[i] for i in rows.used] for column in schema.of(Role.GROUP)]
+    group_of = dict(zip(rows.used, widest_groups([rows.patients[i] for i in rows.used], wider), strict=True))
+    position = {i: at for at, i in enumerate(rows.used)}
+    for at, (case, own) in enumerate(rows.by_case.items()):
+        cells = [read[name][position[i]] for i in own for name in read]
+        beside = [e for each in joined for e in each.evidence[at]]
+        yield Chart(
+            id=CaseId(case),
+            patient=PatientId(rows.patients[own[0]]),
+            group=GroupId(group_of[own[0]]),
+            evidence=(*_evidence(cells, is_joined=len(own) > 1), *beside),
+            truth=_merged_truth([rows.truths[i] for i in own]),
+            site=text.site(own),
+            strata=text.strata(own),
+            absent=_absences(cells, [each.absent[at] for each in joined]),
+            identity=Identity(values=text.identity(own)),
+            asked_at=rows.asked[own[0]],
+        )
 
 
 def _read_inputs(
@@ -242,93 +234,7 @@ def _check_columns(
         )
 
 
-_RowReason = tuple[str | None, str]
-"""Column and reason for which a row is refused."""
-
-
-def _who_and_when(
-    table: Table, schema: Schema
-) -> tuple[list[datetime | None], list[str | None], list[str], dict[int, _RowReason]]:
-    """Moment of the question, id and patient per row, and the rows that lack one."""
-    refused: dict[int, _RowReason] = {}
-    n = len(table)
-
-    def required(role: Role) -> list[str | None] | None:
-        column = schema.one(role)
-        if column is None:
-            return None
-        cells = [None if cell is None else cell.strip() for cell in table.cells(column.name)]
-        for i, cell in enumerate(cells):
-            if cell is None:
-                refused.setdefault(i, (column.name, f'column "{column.name}" ({role.value}) is blank'))
-        return cells
-
-    patients = required(Role.PATIENT) or [f"row {row}" for row in table.rows]
-    ids = required(Role.CASE) or required(Role.ID) or [f"row {row}" for row in table.rows]
-    asked: list[datetime | None] = [None] * n
-    column = schema.one(Role.ASKED_AT)
-    if column is not None:
-        asked = [None if cell is None else read_moment(cell) for cell in table.cells(column.name)]
-        needs_moment = any(each.unit == "datetime" for each in schema.of(Role.TIME)) or schema.companions
-        for i, moment in enumerate(asked):
-            if moment is None and needs_moment:
-                refused.setdefault(
-                    i, (column.name, f'column "{column.name}" is not a readable moment (expected 2020-03-01 14:30)')
-                )
-    return asked, ids, [patient or "" for patient in patients], refused
-
-
-def _rows_by_case(table: Table, schema: Schema, ids: list[str | None], usable: Sequence[int]) -> dict[str, list[int]]:
-    by_case: dict[str, list[int]] = defaultdict(list)
-    for i in usable:
-        by_case[ids[i] or ""].append(i)
-    column = schema.one(Role.ID)
-    if column is not None and schema.one(Role.CASE) is None:
-        for rows in by_case.values():
-            if len(rows) > 1:
-                raise RecordError(
-                    f'{table.name} row {table.rows[rows[1]]}, column "{column.name}": the id already stands in row '
-                    f"{table.rows[rows[0]]}, expected one row per id; mend the id, or give the column the role "
-                    f'"{Role.CASE.value}" in the schema if rows that share it are one case'
-                )
-    return dict(by_case)
-
-
-def _truths(table: Table, schema: Schema) -> tuple[list[dict[str, bool]], dict[str, set[int]]]:
-    truths: list[dict[str, bool]] = [{} for _ in range(len(table))]
-    unread: dict[str, set[int]] = {}
-    for target in schema.targets:
-        if target.column not in table.frame.columns:
-            continue
-        unread[target.column] = set()
-        seen: dict[str | None, Mapping[str, bool] | None] = {}
-        for i, cell in enumerate(table.cells(target.column)):
-            if cell not in seen:
-                seen[cell] = read_truth(target, cell)
-            truth = seen[cell]
-            if truth is None:
-                unread[target.column].add(i)
-            else:
-                truths[i].update(truth)
-    return truths, unread
-
-
-def _clash(
-    rows: list[int], patients: list[str], truths: list[dict[str, bool]], asked: Sequence[datetime | None]
-) -> _RowReason | None:
-    """Why joined rows cannot be one case, or None."""
-    if len({patients[i] for i in rows}) > 1:
-        return None, "rows of one case name different patients"
-    if len({asked[i] for i in rows} - {None}) > 1:  # what was known at the later moment may not answer the earlier question
-        return None, "rows of one case name different prediction times"
-    if len(rows) > 1:
-        for finding in {name for i in rows for name in truths[i]}:
-            if len({truths[i][finding] for i in rows if finding in truths[i]}) > 1:
-                return finding, "rows of one case disagree on the target"
-    return None
-
-
-def _merged_truth(truths: list[dict[str, bool]]) -> dict[str, bool]:
+def _merged_truth(truths: Sequence[Mapping[str, bool]]) -> dict[str, bool]:
     return {finding: is_true for truth in truths for finding, is_true in truth.items()}
 
 
