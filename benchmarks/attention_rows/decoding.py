@@ -13,7 +13,7 @@ from torch import Tensor
 from attending.attention import GroupedConfig, Mask, Mechanism, attend, causal
 from attending.attention.known import adopt_attention
 from benchmarks.attention_rows.hub import hub, unmeasured
-from benchmarks.attention_rows.measuring import Contest, Peer, Row, Run, Steps, Work, drawn, name_of
+from benchmarks.attention_rows.measuring import Contest, Peer, Row, Run, Steps, Work, drawn, name_of, token_of
 
 DIM, HEADS, WIDTH = 1024, 16, 64
 ROOM = 64
@@ -76,7 +76,7 @@ def steps_of(layer: Mechanism, mask: Mask, x: Tensor, length: int, stored: torch
     """Steps of one of our layers, behind `length` tokens."""
     cache = layer.new_cache(x.shape[0], mask=mask, capacity=length + ROOM, dtype=stored)
     cache.extend(x[:, :length])
-    return Steps(length, lambda at: cache.extend(x[:, at : at + 1]), lambda: cache.crop(length))
+    return Steps(length, lambda at: cache.extend(token_of(x, at)), lambda: cache.crop(length))
 
 
 def their_steps(
@@ -92,7 +92,7 @@ def their_steps(
     def step(at: int) -> Tensor:
         place = slice(at, at + 1)
         here = given | {"attention_mask": masks[at - length]}
-        output: Tensor = layer(x[:, place], position_embeddings=(cosine[:, place], sine[:, place]), **here)[0]
+        output: Tensor = layer(token_of(x, at), position_embeddings=(cosine[:, place], sine[:, place]), **here)[0]
         return output
 
     def back() -> None:

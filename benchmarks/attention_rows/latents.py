@@ -13,7 +13,7 @@ from torch import Tensor
 from attending.attention.known import adopt_attention
 from benchmarks.attention_rows.decoding import ROOM, our_steps, their_steps
 from benchmarks.attention_rows.hub import hub, unmeasured
-from benchmarks.attention_rows.measuring import Contest, Peer, Row, Run, Steps, Work, drawn
+from benchmarks.attention_rows.measuring import Contest, Peer, Row, Run, Steps, Work, drawn, token_of
 
 DIM, HEADS, LATENT, ROPE, NOPE, VALUE = 1024, 16, 512, 64, 128, 128
 QUERY_LATENT, TOP_K, INDEX_HEADS, INDEX_DIM = 512, 2048, 64, 128
@@ -96,7 +96,7 @@ def _our_picked(layer: torch.nn.Module, x: Tensor, length: int) -> Steps:
     cache: Any = known.layer.new_cache(1, mask=known.mask, capacity=length + ROOM)
     # Filled without attending: only the steps are of interest.
     cache._memory.extended(known.layer._held(x[:, :length], range(length)), None)
-    return Steps(length, lambda at: cache.extend(x[:, at : at + 1]), lambda: cache.crop(length))
+    return Steps(length, lambda at: cache.extend(token_of(x, at)), lambda: cache.crop(length))
 
 
 def _their_picked(layer: Any, modeling: Any, config: Any, x: Tensor, angles: tuple[Tensor, Tensor], length: int) -> Steps:
@@ -115,7 +115,7 @@ def _their_picked(layer: Any, modeling: Any, config: Any, x: Tensor, angles: tup
         here = (cosine[:, at : at + 1], sine[:, at : at + 1])
         mask = torch.ones(1, 1, 1, at + 1, dtype=torch.bool)
         output: Tensor = layer(
-            x[:, at : at + 1], position_embeddings=here, attention_mask=mask, past_key_values=cache,
+            token_of(x, at), position_embeddings=here, attention_mask=mask, past_key_values=cache,
             position_ids=torch.tensor([[at]]),
         )[0]  # fmt: skip
         return output

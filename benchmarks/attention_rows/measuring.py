@@ -217,6 +217,11 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
     return float((ours.float() - theirs.float()).abs().max() / torch.where(size > 0.0, size, 1.0))
 
 
+def token_of(x: Tensor, at: int) -> Tensor:
+    """Token `at` of each sample with strides of its own, as a layer hands it to the next; a cut keeps those of the sequence."""
+    return x[:, at].clone(memory_format=torch.contiguous_format)[:, None]
+
+
 def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
