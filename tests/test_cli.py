@@ -309,6 +309,19 @@ def test_plan_takes_the_options_of_a_run(folder: Path) -> None:
     assert "+demographics" not in few.out
 
 
+def test_predict_names_a_companion_that_was_not_given(folder: Path) -> None:
+    values = [{"patient_id": row["patient_id"], "code": "ldh", "value": row["age"], "unit": "U/L"} for row in rows(40)]
+    labs = write_rows(folder / "labs.csv", values)
+    out = folder / "out"
+    said = call("run", folder / "table.csv", *ASKED[:2], "--only", "age", "--labs", labs, "--out", out, *FAST)
+    assert said.code == 0, said.err
+    assert '--labs: joined by "patient_id"; value in "value", code in "code", unit in "unit", no time' in said.err
+    predicted = call("predict", out, folder / "table.csv", "--out", folder / "p.csv")
+    assert "--labs was not given: absent evidence for every case" in predicted.err
+    strict = call("predict", out, folder / "table.csv", "--out", folder / "q.csv", "--strict")
+    refused(strict, "the schema declares the companion labs", "--labs FILE")
+
+
 def test_a_schema_is_written_with_what_companions_mean(folder: Path) -> None:
     values = [{"patient_id": "p001", "code": "lactate", "value": "2.1", "unit": "mmol/L"}]
     labs = write_rows(folder / "labs.csv", values)

@@ -46,9 +46,8 @@ def _take_in(
         needs_truth=needs_truth,
     )
     for column in intake.records.missing:
-        err.print(
-            f'input column "{column}" is not in {table.name}: absent evidence for every case', style="yellow", soft_wrap=True
-        )
+        named = f"{column} was not given" if column.startswith("--") else f'input column "{column}" is not in {table.name}'
+        err.print(f"{named}: absent evidence for every case", style="yellow", soft_wrap=True)
     show_left_out(intake.records)
     used = intake.records.n_rows_used
     err.print(f"{len(intake.table)} rows: {used} used in {len(intake.cases)} cases, {len(intake.records.refused)} refused")
