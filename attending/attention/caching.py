@@ -28,6 +28,8 @@ Answer = Callable[[Any, Mapping[str, Tensor], Mask, Grid], Tensor]
 
 _FEW_NEW, _SAME_SHAPE = 16, 64
 """New tokens that count as a step, and the multiple of slots that a step reads."""
+_NEW_KERNEL_A_SHAPE = (torch.bfloat16, torch.float16)
+"""Types whose products on a CPU pay for each new shape."""
 
 
 class MemoryCache(Cache):
@@ -107,7 +109,7 @@ class TokenCache(MemoryCache):
 
         In 16 bits on a CPU each new shape costs oneDNN a new kernel, some milliseconds, and a part of a buffer a copy.
         """
-        is_slow = x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16) and x.shape[1] <= _FEW_NEW
+        is_slow = x.device.type == "cpu" and x.dtype in _NEW_KERNEL_A_SHAPE and x.shape[1] <= _FEW_NEW
         return _SAME_SHAPE if is_slow and self._hides_empty else 1
 
     def crop(self, lengths: int | Int[Tensor, " batch"]) -> None:

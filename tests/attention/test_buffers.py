@@ -180,3 +180,16 @@ def test_a_table_that_ends_before_its_tokens_is_refused_in_ragged_caches_too() -
         AttentionError, match="documents: the mask covers 11 queries, and was asked about places 0 to 11; make it"
     ):
         cache.extend(tokens(3, 8, 24))
+
+
+def test_slots_are_read_up_to_a_multiple_and_never_past_the_buffer() -> None:
+    memory = Memory({"key": (1, 1)}, batch=2, capacity=10, **KIND)
+    real = torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
+    held, places = memory.extended({"key": torch.ones(2, 1, 5, 1, dtype=torch.float64)}, real, step=4)
+    assert places == range(8)
+    assert held["key"][:, 0, :, 0].tolist() == [[1.0] * 5 + [0.0] * 3, [1.0] * 2 + [0.0] * 6]
+    memory.extended({"key": torch.ones(2, 1, 4, 1, dtype=torch.float64)}, None, step=4)
+    assert [memory.readable(step) for step in (1, 3, 4, 64)] == [9, 9, 10, 10]
+    memory.crop([8, 0])
+    assert memory.readable(4) == 8
+    assert memory.held(64)["key"].shape[2] == 10

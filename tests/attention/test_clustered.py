@@ -194,6 +194,46 @@ def test_a_cache_cannot_go_back_to_before_its_clusters_and_says_so() -> None:
     torch.testing.assert_close(again[0], module(torch.cat([x[:1, :6], x[:1, :6]], 1), mask=causal())[0, 6:])
 
 
+@settings(max_examples=12, deadline=None)
+@given(kv=st.sampled_from([4, 2, 1]), cuts=st.lists(st.integers(1, 4), min_size=3, max_size=6), bias=st.booleans())
+def test_a_single_sample_steps_as_its_full_forward(kv: int, cuts: list[int], bias: bool) -> None:
+    torch.manual_seed(kv)
+    config = ClusteredConfig(dim=32, n_heads=4, n_kv_heads=kv, n_clusters=2, observe=3, bias=bias, position=RotaryConfig())
+    module, x = config.build().double(), tokens(1, sum(cuts), 32)
+    cache = module.new_cache(1, mask=causal())
+    torch.testing.assert_close(torch.cat([cache.extend(part) for part in x.split(cuts, 1)], 1), module(x, mask=causal()))
+
+
+def test_a_sample_chosen_from_others_or_begun_anew_uses_its_own_clusters() -> None:
+    module, x = clustered_from(grouped(6, seed=1), n_clusters=2), tokens(8, 12, 48)
+    steps, one = module.new_cache(1, mask=causal()), module.new_cache(8, mask=causal())
+    one.extend(x[:, :7])
+    for sample in range(8):
+        expected = module(x[sample : sample + 1], mask=causal())
+        torch.testing.assert_close(steps.extend(x[sample : sample + 1, :7]), expected[:, :7])
+        torch.testing.assert_close(steps.extend(x[sample : sample + 1, 7:]), expected[:, 7:])
+        steps.crop(0)
+    one.select(torch.tensor([5]))
+    torch.testing.assert_close(one.extend(x[5:6, 7:9]), module(x[5:6, :9], mask=causal())[:, 7:])
+    one.select(torch.tensor([0]))
+    torch.testing.assert_close(one.extend(x[5:6, 9:]), module(x[5:6], mask=causal())[:, 9:])
+
+
+@pytest.mark.parametrize("kv", [8, 4])
+def test_a_single_sample_projects_only_the_heads_that_are_read(kv: int) -> None:
+    config = ClusteredConfig(dim=64, n_heads=8, n_kv_heads=kv, n_clusters=2)
+    counted = {}
+    for batch in (1, 2):
+        cache = config.build().new_cache(batch, mask=causal())
+        cache.extend(tokens(batch, 9, 64, dtype=torch.float32))
+        with FlopCounterMode(display=False) as counter:
+            cache.extend(tokens(batch, 1, 64, dtype=torch.float32))
+        counted[batch] = counter.get_flop_counts()["Global"][torch.ops.aten.mm]
+    values_and_output = kv * 8 + 64
+    assert counted[1] == 2 * 64 * (2 * 8 + 2 * 8 + values_and_output)
+    assert counted[2] == 2 * 2 * 64 * (64 + kv * 8 + values_and_output)
+
+
 def test_what_has_no_meaning_is_refused_with_what_to_write() -> None:
     x = torch.zeros(1, 4, 32)
     own = ClusteredConfig(dim=32, n_heads=4, n_clusters=2).build()

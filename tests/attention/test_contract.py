@@ -14,17 +14,23 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import attending.attention.caching as caching_module
 from attending.attention import (
     MECHANISMS,
     AttentionError,
+    GroupedConfig,
+    Mask,
     Mechanism,
     causal,
     config_from,
+    documents,
     everything,
+    keep,
     keep_keys,
     name_of,
     padding,
     settings_of,
+    window,
 )
 from tests.attention.examples import BATCH, CONTEXT, EXAMPLES, LENGTH, MASKS, Example, MaskKind, tokens
 
@@ -212,6 +218,53 @@ def fitted(chunks: list[int], length: int) -> list[int]:
     for chunk in chunks:
         kept.append(min(chunk, length - sum(kept)))
     return [chunk for chunk in kept if chunk]
+
+
+@caching
+def test_slots_read_ahead_change_nothing(example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching_module, "_NEW_KERNEL_A_SHAPE", (torch.float64,))
+    monkeypatch.setattr(caching_module, "_SAME_SHAPE", 8)
+    module, x = built(example), tokens(BATCH, 15, example.config.dim)
+    cache = module.new_cache(BATCH, mask=causal())
+    parts = [cache.extend(part) for part in x.split([5, 1, 1, 1, 1, 3, 1, 2], 1)]
+    torch.testing.assert_close(torch.cat(parts, 1), module(x, mask=causal()), rtol=1e-8, atol=1e-9)
+    if example.is_ring:
+        return
+    few = max(4, example.crops_to)
+    cache.crop(torch.tensor([few, 15, 9]))
+    step = cache.extend(x[:, :1])
+    for sample, length in enumerate((few, 15, 9)):
+        own = torch.cat([x[sample, :length], x[sample, :1]])[None]
+        torch.testing.assert_close(step[sample, 0], module(own, mask=causal())[0, -1], rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("mask", "dtype", "n_new", "n_slots"),
+    [
+        (causal(), torch.bfloat16, 1, 128),
+        (causal() | window(2, 0), torch.float16, 16, 128),
+        (causal(), torch.bfloat16, 17, 87),
+        (causal(), torch.float32, 1, 71),
+        (causal() & documents(torch.zeros(1, 100, dtype=torch.long)), torch.bfloat16, 1, 71),
+        (causal() & keep(torch.ones(200, 71, dtype=torch.bool)), torch.bfloat16, 1, 71),
+    ],
+)
+def test_steps_in_16_bits_read_the_same_number_of_slots(mask: Mask, dtype: torch.dtype, n_new: int, n_slots: int) -> None:
+    module = GroupedConfig(dim=16, n_heads=2).build().to(dtype)
+    cache = module.new_cache(1, mask=mask)
+    cache.extend(tokens(1, 70, 16, dtype=dtype))
+    seen = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            if func is torch.ops.aten._softmax.default:
+                seen.append(result.shape[-1])
+            return result
+
+    with Watch():
+        cache.extend(tokens(1, n_new, 16, dtype=dtype))
+    assert seen == [n_slots]
 
 
 @caching
