@@ -4,13 +4,13 @@ A waiver, in the schema file, names a trap or a check and gives the reason why i
 blocks, and stays in sight.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attending.audit.catalog import CHECKS
 from attending.audit.check import AuditError, Check
-from attending.audit.finding import DATA, TRAPS, Finding, Severity
+from attending.audit.finding import DATA, PROCEDURE, TRAPS, Finding, Severity
 from attending.audit.material import Material
 from attending.intake import Intake
 from attending.records.error import did_you_mean
@@ -31,6 +31,11 @@ class Verdict:
     def waiver_of(self, finding: Finding) -> str | None:
         """The reason why a finding does not apply, or None."""
         return self.waivers.get(finding.trap) or self.waivers.get(finding.check)
+
+    def with_findings(self, findings: Iterable[Finding], *, checks: Sequence[str]) -> "Verdict":
+        """The same with what further checks found, under the same waivers."""
+        held = sorted((*self.findings, *findings), key=lambda one: one.severity.rank)
+        return replace(self, findings=tuple(held), checks=(*self.checks, *checks))
 
     @property
     def blocking(self) -> tuple[Finding, ...]:
@@ -64,11 +69,11 @@ class Verdict:
 
 def audit(material: Material, *, checks: Mapping[str, Check] = CHECKS) -> Verdict:
     """Put every check to the material. Raises `AuditError` for a waiver of something that does not exist."""
-    known = (*TRAPS, DATA, *checks)
+    known = (*TRAPS, *PROCEDURE, DATA, *checks)
     for waived in material.schema.waivers:
-        if waived not in known and waived not in {f"T{number}" for number in range(13, 21)}:
+        if waived not in known:
             raise AuditError(
-                f'the schema waives "{waived}", expected a trap ({TRAPS[0]} to {TRAPS[-1]}, {DATA}) or a check '
+                f'the schema waives "{waived}", expected a trap ({TRAPS[0]} to {PROCEDURE[-1]}, {DATA}) or a check '
                 f"({', '.join(checks)}).{did_you_mean(waived, known)}"
             )
     findings = [finding for check in checks.values() for finding in check.look(material)]

@@ -8,7 +8,9 @@ from enum import Enum
 from typing import Any
 
 TRAPS = tuple(f"T{number}" for number in range(1, 13))
-"""The traps of data; T13 to T20 are faults of code and procedure, held by tests and runtime checks elsewhere."""
+"""The traps of data, which the checks of the catalog look for in a table."""
+PROCEDURE = tuple(f"T{number}" for number in range(13, 21))
+"""The traps of code and procedure, which `attending.audit.procedure` looks for in what runs and in what it wrote."""
 DATA = "data"
 """In place of a trap's number: a fault of the data themselves, such as mixed units."""
 
@@ -46,8 +48,8 @@ class Finding:
     rows: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.trap not in (*TRAPS, DATA):
-            raise ValueError(f'a finding names one of {TRAPS[0]} to {TRAPS[-1]} or "{DATA}", found "{self.trap}"')
+        if self.trap not in (*TRAPS, *PROCEDURE, DATA):
+            raise ValueError(f'a finding names one of {TRAPS[0]} to {PROCEDURE[-1]} or "{DATA}", found "{self.trap}"')
         if not all((self.told, self.evidence, self.effect, self.remedy)):
             raise ValueError(f"{self.check}: a finding says what was found, by what evidence, with what effect, and the remedy")
 
