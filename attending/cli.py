@@ -46,6 +46,7 @@ NotesOption = Annotated[Path | None, typer.Option("--notes", help="Long-format n
 ImagesOption = Annotated[Path | None, typer.Option("--images", help="Long-format images beside the table: id, path, time.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Everything random follows from it.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Undeclared units, times and unreadable values are errors.")]
+MaskLabelsOption = Annotated[bool, typer.Option("--mask-labels", help="Take words that name a label out of all notes.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=0, help="Processor threads (0: all).")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 
@@ -89,6 +90,7 @@ def run(
     image_encoder: Annotated[
         str | None, typer.Option("--image-encoder", help="Look at films through a local folder with a vision transformer.")
     ] = None,
+    mask_labels: MaskLabelsOption = False,
     tune_encoder: Annotated[bool, typer.Option("--tune-encoder", help="Train the text encoder on; slow.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="One exploratory split: a first look, no evidence.")] = False,
     seed: SeedOption = 0,
@@ -124,6 +126,7 @@ def run(
         text_encoder=text_encoder,
         tunes_encoder=tune_encoder,
         image_encoder=image_encoder,
+        masks_label_words=mask_labels,
     )
 
 
@@ -140,6 +143,7 @@ def audit(
     labs: LabsOption = None,
     notes: NotesOption = None,
     images: ImagesOption = None,
+    mask_labels: MaskLabelsOption = False,
     json: Annotated[Path | None, typer.Option("--json", help="File for all findings, with ids.", metavar="FILE")] = None,
     strict: StrictOption = False,
 ) -> None:
@@ -161,6 +165,7 @@ def audit(
         companions=companions(labs, notes, images),
         json_file=json,
         is_strict=strict,
+        masks_label_words=mask_labels,
     )
     if verdict.blocking:
         raise typer.Exit(1)

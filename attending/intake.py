@@ -4,7 +4,7 @@ The one way in for training, prediction, evaluation and audit, so that they cann
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -73,11 +73,16 @@ def declare(
     ignore: Sequence[str],
     only: Sequence[str],
     patient: str | None = None,
+    masks_label_words: bool = False,
 ) -> Schema:
     """The schema of a file where one is given, otherwise what the table's names and cells suggest; options win over both.
 
-    `patient` names the patient column for inference, or is `EACH_ROW`. Raises `SchemaError` for it beside a schema file.
+    `masks_label_words` declares it, whatever the file says. `patient` names the patient column for inference, or is `EACH_ROW`.
+    Raises `SchemaError` for it beside a schema file.
     """
+    if masks_label_words:
+        found = declare(table, schema=schema, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
+        return replace(found, masks_label_words=True)
     if schema is None:
         return infer_schema(table, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
     if patient is not None:

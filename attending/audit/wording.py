@@ -17,34 +17,7 @@ from attending.audit.finding import Finding, Severity
 from attending.audit.material import Material, Truth
 from attending.audit.ranking import Ranking, rank_upward
 from attending.case import Note
-from attending.records import names
-from attending.records.schema import TargetKind
-
-SYNONYMS: dict[str, str] = {
-    "covid": r"covid|sars[- ]?cov[- ]?2|coronavir|2019[- ]ncov|ncov",
-    "viral": r"viral|virus|influenza|h1n1|mers|sars(?![- ]?cov)|varicella|herpes|rsv",
-    "bacterial": r"bacteri|streptococc|pneumococc|staphylococc|legionell|klebsiell|mycoplasm|chlamyd|haemophil|pseudomon",
-    "fungal": r"fung|pneumocyst|aspergill|candid|cryptococc|pcp\b|pjp\b",
-    "pneumonia": r"pneumoni",
-    "tuberculosis": r"tubercul|tb\b|koch",
-    "heart_failure": r"heart failure|cardiac failure|chf\b|hfref\b|hfpef\b|decompensat",
-    "pulmonary_embolism": r"pulmonary embol|lung embol|pe\b",
-    "lung_cancer": r"(?:lung|bronchial|pulmonary) (?:cancer|carcinom|tumou?r|malignan)|nsclc\b|sclc\b",
-    "appendicitis": r"appendicit",
-    "finding": r"no (?:abnormal|acute|significant )?\s?finding|normal\b|unremarkable",
-    "normal": r"normal\b|unremarkable",
-    "edema": r"o?edema",
-    "effusion": r"effusion",
-    "pneumothorax": r"pneumothora",
-    "cancer": r"cancer|carcinom|malignan|metasta",
-    "sepsis": r"sepsis|septic",
-    "stroke": r"stroke|infarct|ischaem|ischem",
-    "diabetes": r"diabet|dm2\b|t2dm\b",
-}
-"""Part of a label's name → what notes write for it, from the beginning of a word."""
-_EMPTY = frozenset({"other", "no", "and", "or", "of", "the", "unknown", "disease", "patient", "label", "target", "class", "dx",
-                    "diagnosis", "yes", "true", "positive", "present", "1", "19", "none", "outcome"})  # fmt: skip
-_MASK = " "
+from attending.records.label_words import GAP, terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +41,7 @@ class WordingCheck(Check):
             return ()
         alarms = []
         for truth in material.truths:
-            pattern = terms(material, truth.finding)
+            pattern = terms(material.schema, truth.finding)
             if pattern is None:
                 continue
             named = np.array([pattern.search(text) is not None for text in texts])
@@ -78,7 +51,7 @@ class WordingCheck(Check):
             if found is not None and found.alarms(self.least):
                 alarms.append((truth, found, named, pattern))
         if not alarms:
-            return ()
+            return self._masked(material, texts, has_note)
         own = _own(material, texts)
         told = "; ".join(str(found) for _, found, _, _ in alarms)
         noted = sum(bool(has_note[case]) for case in range(len(material)))
@@ -95,10 +68,30 @@ class WordingCheck(Check):
                 evidence=f"{len(own)} of {noted} cases with notes name their own recorded label; "
                 f"{told}; {self._words(material, truth, texts, has_note, pattern)}",
                 effect="the model reads the diagnosis instead of making it",
-                remedy=f"leave the notes out (--ignore {','.join(columns)}), or keep only what was written "
-                "before the diagnosis; masking the words is not enough where style gives it away too",
+                remedy=f"leave the notes out (--ignore {','.join(columns)}), or take the words out of them (--mask-labels), "
+                "which is not enough where style or findings give it away too; keep what was written before the diagnosis",
                 columns=columns,
                 rows=material.named(np.array(own, dtype=int)),
+            ),
+        )
+
+    def _masked(self, material: Material, texts: list[str], has_note: np.ndarray) -> tuple[Finding, ...]:
+        """What a bag of words still reaches where the schema has label words taken out."""
+        if not material.schema.masks_label_words:
+            return ()
+        asked = ((truth, self._bag(material, truth, texts, has_note[truth.cases])) for truth in material.truths)
+        told = [str(found) for _, found in asked if found is not None]
+        fields = tuple(dict.fromkeys(note.field_name for chart in material.charts for note in chart.of(Note)))
+        return (
+            Finding(
+                trap="T5",
+                check=self.name,
+                severity=Severity.NOTE,
+                told="words that name a label are taken out of all notes, as declared",
+                evidence=f"a bag of the words that remain: {'; '.join(told) or 'cannot be asked'}",
+                effect="style, era and described findings may still give the label away",
+                remedy="leave the notes out (--ignore) to see what the result owes to them",
+                columns=material.columns_of(fields),
             ),
         )
 
@@ -106,7 +99,7 @@ class WordingCheck(Check):
         """AUROC of a bag of words, as written and with the label's words masked."""
         chosen = has_note[truth.cases]
         plain = self._bag(material, truth, texts, chosen)
-        masked = self._bag(material, truth, [pattern.sub(_MASK, text) for text in texts], chosen)
+        masked = self._bag(material, truth, [pattern.sub(GAP, text) for text in texts], chosen)
         if plain is None or masked is None:
             return "a bag of words cannot be asked"
         return (
@@ -132,27 +125,9 @@ class WordingCheck(Check):
         return rank_upward(material, truth, scores, tests=1)
 
 
-def terms(material: Material, finding: str) -> re.Pattern[str] | None:
-    """What a note writes for a finding, from the beginning of a word; None where its name says nothing."""
-    said = [finding]
-    for target in material.schema.targets:
-        if target.kind is TargetKind.BINARY and target.column == finding and target.positive is not None:
-            said.append(target.positive)
-    patterns = set()
-    for name in said:
-        words = [word for word in names.words(name) if word not in _EMPTY and not word.isdigit()]
-        joined = "_".join(names.words(name))
-        known = {key for key in SYNONYMS if key in joined}
-        # "heart_failure" is meant where it stands, not its parts.
-        patterns |= {SYNONYMS[key] for key in known if not any(key != other and key in other for other in known)}
-        if words and len("".join(words)) >= 4:
-            patterns.add(r"[\s_-]+".join(re.escape(word) for word in words))
-    return re.compile(rf"\b(?:{'|'.join(sorted(patterns))})\w*") if patterns else None
-
-
 def _own(material: Material, texts: list[str]) -> list[int]:
     """Cases whose notes name a finding that they are recorded to have."""
-    patterns = {finding: terms(material, finding) for finding in material.schema.findings}
+    patterns = {finding: terms(material.schema, finding) for finding in material.schema.findings}
     return [
         case
         for case, chart in enumerate(material.charts)

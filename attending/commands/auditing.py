@@ -30,10 +30,20 @@ def audit_table(
     companions: Mapping[str, Path],
     json_file: Path | None,
     is_strict: bool,
+    masks_label_words: bool = False,
 ) -> Verdict:
     """Read, declare, look, print, and write the findings as JSON where a file is named."""
     read = read_table(table, where=where)
-    schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
+    schema = declare(
+        read,
+        schema=schema_file,
+        targets=targets,
+        positive=positive,
+        ignore=ignore,
+        only=only,
+        patient=patient,
+        masks_label_words=masks_label_words,
+    )
     beside = {kind: read_table(path) for kind, path in companions.items()}
     records = read_charts(read, schema, companions=beside, longest_side=LONGEST_SIDE, is_strict=is_strict)
     verdict = audit(Material(table=read, records=records, companions=beside))

@@ -39,6 +39,7 @@ def run_table(
     text_encoder: str | None = None,
     tunes_encoder: bool = False,
     image_encoder: str | None = None,
+    masks_label_words: bool = False,
 ) -> Study:
     """Read, declare, take in, audit, hold the study unless the audit blocks, and print what it found."""
     require_target(schema_file, targets)
@@ -55,7 +56,16 @@ def run_table(
         image_encoder=image_encoder,
     )
     read = read_table(table, where=where)
-    schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
+    schema = declare(
+        read,
+        schema=schema_file,
+        targets=targets,
+        positive=positive,
+        ignore=ignore,
+        only=only,
+        patient=patient,
+        masks_label_words=masks_label_words,
+    )
     show_schema(with_companions(schema, {kind: read_table(path) for kind, path in companions.items()}))
     intake = take_in(read, schema, companions=companions, key_file=key_file(out), is_strict=is_strict)
     err.print(

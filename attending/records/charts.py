@@ -11,11 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from attending.case import Absence, CaseId, Chart, Demographics, Evidence, GroupId, Identity, PatientId
+from attending.case import Absence, CaseId, Chart, Demographics, Evidence, GroupId, Identity, Note, PatientId
 from attending.records.cells import Cell, read_column
 from attending.records.companions import Asker, Joined, complete_units, infer_companion, join_companion
 from attending.records.error import SchemaError
 from attending.records.groups import widest_groups
+from attending.records.label_words import without_label_words
 from attending.records.rows import Rows, choose_rows
 from attending.records.schema import Column, Role, Schema
 from attending.records.table import Table
@@ -142,7 +143,7 @@ def _charts(
             id=CaseId(case),
             patient=PatientId(rows.patients[own[0]]),
             group=GroupId(group_of[own[0]]),
-            evidence=(*_evidence(cells, is_joined=len(own) > 1), *beside),
+            evidence=_as_declared((*_evidence(cells, is_joined=len(own) > 1), *beside), schema),
             truth=_merged_truth([rows.truths[i] for i in own]),
             site=text.site(own),
             strata=text.strata(own),
@@ -150,6 +151,13 @@ def _charts(
             identity=Identity(values=text.identity(own)),
             asked_at=rows.asked[own[0]],
         )
+
+
+def _as_declared(evidence: tuple[Evidence, ...], schema: Schema) -> tuple[Evidence, ...]:
+    """Notes without the words that name a finding, where the schema masks them."""
+    if not schema.masks_label_words:
+        return evidence
+    return tuple(replace(e, text=without_label_words(e.text, schema)) if isinstance(e, Note) else e for e in evidence)
 
 
 def _read_inputs(

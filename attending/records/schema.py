@@ -230,7 +230,8 @@ class Schema:
     `waivers` map a trap or check to the reason why it does not apply. `target_prevalence` maps findings to the prevalence
     where the model is to be used. `patient_rows` is `EACH_ROW` where a person declared that no patient has two rows.
     `warning` heads the report, such as "shows confounding, not performance"; `cautions` are sentences for its first screen,
-    such as "label partly composed of inputs; differential verification".
+    such as "label partly composed of inputs; differential verification". `masks_label_words` takes words that name a finding
+    out of all notes on reading, in training and in use.
     """
 
     columns: tuple[Column, ...]
@@ -248,6 +249,7 @@ class Schema:
     companions: tuple[Companion, ...] = ()
     look_back_hours: float | None = None
     patient_rows: str | None = None
+    masks_label_words: bool = False
 
     def __post_init__(self) -> None:
         for name in ("target_prevalence", "thresholds", "waivers"):

@@ -46,6 +46,7 @@ _HEAD = """\
 # sampling is one of {samplings}. In the table of a number,
 # rules = {{ below = "censored", above = "unknown", infinite = "refused", misfit = "refused" }} says what becomes of <5, >5, inf
 # and a unit that does not convert; is_missingness_visible = true lets the model see that a value is absent.
+# masks_label_words = true takes words that name a label out of all notes, in training and in use.
 # What else may be declared, here and at the end of the file, without the first sign of each line:
 #look_back_hours = 48.0  # how far back timed values and companions are read
 #patient_rows = "{each_row}"  # instead of a patient column: no patient has two rows
@@ -219,7 +220,10 @@ _NUMBERS = ("detection_low", "detection_high", "look_back_hours")
 _LISTS = ("levels", "classes", "unknown", "cautions")
 _MAPPINGS = ("target_prevalence", "waivers", "thresholds", "units")
 _BUILT = ("rules", "columns", "targets", "companions", "primary")
-_FLAGS = ("is_missingness_visible",)
+_FLAGS = (
+    "is_missingness_visible",
+    "masks_label_words",
+)
 
 
 def _build(kind: type, values: Mapping[str, Any], place: str) -> Any:

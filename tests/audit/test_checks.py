@@ -11,8 +11,8 @@ from PIL import Image
 from attending.audit import Finding, Material, Severity, audit
 from attending.audit.material import Truth
 from attending.audit.ranking import rank, rank_learned
-from attending.audit.wording import terms
 from attending.records import infer_schema, read_charts, read_table
+from attending.records.label_words import terms
 from tests.audit.conftest import Look
 from tests.tables import rows, write_rows
 
@@ -183,7 +183,7 @@ def test_a_burned_in_letter_is_told_by_the_rims(tmp_path: Path) -> None:
     ],
 )
 def test_label_words_are_meant_where_they_begin_a_word(clinic: Look, finding: str, said: str, silent: str) -> None:
-    pattern = terms(clinic(None, seed=11), finding)
+    pattern = terms(clinic(None, seed=11).schema, finding)
     assert pattern is not None
     assert pattern.search(said)
     assert not pattern.search(silent)

@@ -74,3 +74,17 @@ def test_the_report_of_a_run_tells_what_the_audit_said(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
     assert "checks" in record["audit"]["verdict"]
     assert "no audit was run" not in " ".join(record["may_not_be_concluded"])
+
+
+def test_masking_label_words_is_a_flag_that_lifts_the_block(tmp_path: Path) -> None:
+    folder = tmp_path / "clinic"
+    write_clinic(draw_clinic(ClinicConfig(n_patients=250, seed=5, leaks=(Leak(trap="T5"),), film_size=32)), folder)
+    given = ("audit", folder / "patients.csv", "--schema", folder / "schema.toml", "--labs", folder / "labs.csv")
+    files = tmp_path / "plain.json", tmp_path / "masked.json"
+    assert call(*given, "--json", files[0]).code == 1
+    assert call(*given, "--mask-labels", "--json", files[1]).code == 0
+    plain, masked = (json.loads(file.read_text(encoding="utf-8"))["findings"] for file in files)
+    named = next(one for one in plain if one["trap"] == "T5")
+    assert named["severity"] == "block"
+    assert "--mask-labels" in named["remedy"]
+    assert [one["severity"] for one in masked if one["trap"] == "T5"] == ["note"]
