@@ -17,10 +17,13 @@ from attending.attention.scoring import Scoring
 
 BUFFER_BYTES = 4 << 20
 """Scores held at once; of the order of a core's share of the last-level cache."""
+_BUFFER_BYTES_IN_16_BITS = 2 << 20
 _FEWEST_ROWS = 32
 _ROWS_THAT_SKIP = 128
+_ROWS_THAT_SKIP_FAR = 256
 _ROWS_THAT_SKIP_IN_FULL = 64
-"""Rows at once under a window or causally: in 32 bits products are dearer, and fewer rows read fewer keys in vain."""
+"""Rows at once under a window or causally: in 32 bits products are dearer, and fewer rows read fewer keys in vain; in 16 bits
+few rows make slow products, and where rows see far, more of them read few keys in vain."""
 
 
 def blocked_attend(
@@ -76,8 +79,10 @@ class _Run:
         self.q = (q * scoring.scale).unflatten(1, (self.n_kv_heads, self.folds))
         self.k, self.v = k.contiguous(), v.contiguous()
         self.scoring = scoring
-        self.rows_at_once = self._rows_at_once(BUFFER_BYTES // q.element_size())
-        self.room = max(BUFFER_BYTES // q.element_size(), self.folds * self.rows_at_once * self.n_key)
+        is_short = q.element_size() <= 2
+        room = (min(BUFFER_BYTES, _BUFFER_BYTES_IN_16_BITS) if is_short else BUFFER_BYTES) // q.element_size()
+        self.rows_at_once = self._rows_at_once(room)
+        self.room = max(room, self.folds * self.rows_at_once * self.n_key)
 
     def blocks(self) -> Iterator[tuple[_Block, Scoring]]:
         """Blocks in order of samples, heads and rows, each with the rules cut to it."""
@@ -107,11 +112,11 @@ class _Run:
             if block.columns.start == block.columns.stop:
                 continue
             scores, alive, _ = self.scores(block, scoring, buffer)
-            peak = None if lse is None else scores.amax(dim=-1).to(lse.dtype)
+            column = self._column_to_sum_by(scoring)
+            before = None if lse is None else _at(scores, column).to(lse.dtype, copy=True)
             torch.softmax(scores, dim=-1, out=scores)
-            # The largest weight is exp(peak − lse): one pass less than a sum of exponentials, and not rounded to 16 bits.
-            sums = None if peak is None else peak - scores.amax(dim=-1).to(peak.dtype).log()
-            part = torch.bmm(scores, self.v[block.samples, block.kv_heads, block.columns].flatten(0, 1))
+            part = torch.bmm(scores, self._cut(self.v, block))
+            sums = None if before is None else self._log_sums(before, scores, column, block, scoring)
             place = (block.samples, block.kv_heads, slice(None), block.rows)
             shape = output[place].shape
             output[place] = part.view(shape) if alive is None else torch.where(self._five(alive, block), part.view(shape), 0.0)
@@ -150,13 +155,36 @@ class _Run:
             d_k[columns] += torch.bmm(d_scores.mT, folded).view(d_k[columns].shape)
         return d_q.mul_(self.scoring.scale).flatten(1, 2), d_k, d_v
 
+    def _column_to_sum_by(self, scoring: Scoring) -> int | None:
+        """A key that all rows of a block see, if there is one."""
+        start, stop = _sure_columns(scoring)
+        return start if start < stop and self.q.device.type == "cpu" else None
+
+    def _log_sums(
+        self, before: Tensor, weights: Tensor, column: int | None, block: _Block, scoring: Scoring
+    ) -> Float[Tensor, "group row"]:
+        """The log-sum-exp of rows from one score of each and its weight: score − ln weight, at `column` or at the largest.
+
+        The sum itself would be one more pass of exponentials, and in 16 bits a rounded one. The weights' buffer is used up
+        where a weight at the column is too small to tell.
+        """
+        after = _at(weights, column).to(before.dtype)
+        least = torch.finfo(weights.dtype).tiny / torch.finfo(weights.dtype).eps
+        if column is not None and bool((after < least).any()):
+            scores, _, _ = self.scores(block, scoring, weights.view(-1))
+            before = scores.amax(dim=-1).to(before.dtype)
+            after = torch.softmax(scores, dim=-1, out=scores).amax(dim=-1).to(before.dtype)
+        return before - after.log()
+
     def scores(self, block: _Block, scoring: Scoring, buffer: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Scores of a block in the buffer as [group, rows, key], which rows see anything, and the slope of the soft-cap."""
         queries = self.q[block.samples, block.kv_heads, :, block.rows]
         folded = queries.reshape(-1, self.folds * queries.shape[3], self.dim)
-        keys = self.k[block.samples, block.kv_heads, block.columns].flatten(0, 1).mT
+        keys = self._cut(self.k, block).mT
         scores = self._view(buffer, torch.Size([folded.shape[0], folded.shape[1], keys.shape[2]]))
-        added, alive = scoring.additive(scores.dtype)
+        start, stop = _sure_columns(scoring)
+        cuts_edges = 2 * (stop - start) > keys.shape[2]
+        added, alive = (None, None) if cuts_edges else scoring.additive(scores.dtype)
         rides = added is not None and scoring.softcap is None and added.shape[1] == 1 and 1 in (self.folds, added.shape[2])
         if added is not None and rides:
             # One pass over the scores less than adding afterwards.
@@ -171,7 +199,24 @@ class _Run:
         if added is not None:
             # [batch, kv head, fold, row, key]
             scores.view(*queries.shape[:4], -1).add_(self._five(added, block))
+        elif cuts_edges:
+            # Adding to all would be one more pass over the scores for the few columns that a rule cuts.
+            for columns in (slice(0, start), slice(stop, keys.shape[2])):
+                self._hide(
+                    scores.view(*queries.shape[:4], -1)[..., columns], scoring.columns(columns.start, columns.stop), block
+                )
         return scores, alive, slope
+
+    def _hide(self, scores: Float[Tensor, "batch kv_head fold row key"], scoring: Scoring, block: _Block) -> None:
+        seen = scoring.mask.seen(scoring.grid) if scores.shape[-1] else None
+        if seen is not None:
+            hidden = torch.zeros(seen.shape, dtype=scores.dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
+            scores.add_(self._five(hidden, block))
+
+    def _cut(self, keys: Tensor, block: _Block) -> Float[Tensor, "group key dim"]:
+        """Keys or values of a block. In 16 bits a product with a part of a larger tensor is slower than copying that part."""
+        cut = keys[block.samples, block.kv_heads, block.columns].flatten(0, 1)
+        return cut.contiguous() if cut.element_size() <= 2 else cut
 
     def _by_group(self, added: Tensor, groups: torch.Size) -> Tensor:
         """[batch or 1, 1, row, key] of a rule as [group or 1, row, key]."""
@@ -190,8 +235,23 @@ class _Run:
 
     def _rows_at_once(self, room: int) -> int:
         """Many rows make large products; few rows skip more of the keys out of reach."""
-        most = min(max(room // max(self.folds * self.n_key, 1), _FEWEST_ROWS), max(self.n_query, 1))
+        row = max(self.folds * self.n_key, 1)
+        # Long rows fill the smaller buffer of 16 bits with so few of them that the products are slow: there it may be whole.
+        enough = min(_ROWS_THAT_SKIP_FAR, BUFFER_BYTES // self.q.element_size() // row)
+        most = min(max(room // row, enough, _FEWEST_ROWS), max(self.n_query, 1))
         middle = self.scoring.grid.rows(self.n_query // 2, min(self.n_query // 2 + _ROWS_THAT_SKIP, self.n_query))
         start, stop = self.scoring.mask.span(middle)
-        few = _ROWS_THAT_SKIP if self.q.element_size() < 4 else _ROWS_THAT_SKIP_IN_FULL
-        return min(most, few) if 4 * (stop - start) <= 3 * self.n_key else most
+        if 4 * (stop - start) > 3 * self.n_key:
+            return most
+        if self.q.element_size() > 2:
+            return min(most, _ROWS_THAT_SKIP_IN_FULL)
+        return min(most, _ROWS_THAT_SKIP_FAR if stop - start > 4 * _ROWS_THAT_SKIP else _ROWS_THAT_SKIP)
+
+
+def _sure_columns(scoring: Scoring) -> tuple[int, int]:
+    """Columns that every row sees; none where a bias may hide."""
+    return (0, 0) if scoring.biases else scoring.mask.surely_seen(scoring.grid)
+
+
+def _at(rows: Float[Tensor, "group row key"], column: int | None) -> Float[Tensor, "group row"]:
+    return rows.amax(dim=-1) if column is None else rows[..., column]

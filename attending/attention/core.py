@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attending.attention.blocked import blocked_attend, blocked_output
+from attending.attention.blocked import BUFFER_BYTES, blocked_attend, blocked_output
 from attending.attention.eager import eager_attend, eager_output
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, aligned
@@ -28,6 +28,7 @@ from attending.attention.tables import KeyRule
 _SHORT = 256
 _FEW_QUERIES = 16
 _SMALL_SCORES = 64 << 20
+_16_BITS = (torch.bfloat16, torch.float16)
 
 
 _LOG: ContextVar["list[Choice] | None"] = ContextVar("attending.attention.core.log", default=None)
@@ -166,23 +167,38 @@ def note(core: str, **refused: str) -> None:
 
 
 def _chosen(q: Tensor, k: Tensor, scoring: Scoring, *, wants_lse: bool) -> Choice:
-    on_cpu = q.device.type == "cpu"
-    if q.shape[2] <= _FEW_QUERIES or (on_cpu and k.shape[2] <= _SHORT):
+    if _is_plain(q, k, scoring, wants_lse=wants_lse):
         return _PLAIN
+    on_cpu = q.device.type == "cpu"
     refused = {"blocked": _why_not_blocked(scoring), "sdpa": _why_not_sdpa(q, scoring, wants_lse=wants_lse)}
     refused = {name: why for name, why in refused.items() if why}
     if len(refused) == 2:
         return Choice(core="eager", refused=refused)
-    small = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] * q.element_size() <= _SMALL_SCORES
+    small = _score_bytes(q, k) <= _SMALL_SCORES
     if not on_cpu and small and "sdpa" in refused:
         return Choice(core="eager", refused=refused | {"blocked": "the scores are few"})
     refused["eager"] = "it would hold the scores of every pair and head"
     if "sdpa" in refused:
         return Choice(core="blocked", refused=refused)
-    if "blocked" not in refused and on_cpu and q.dtype in (torch.bfloat16, torch.float16):
+    if "blocked" not in refused and on_cpu and q.dtype in _16_BITS:
         return Choice(core="blocked", refused=refused | {"sdpa": "on a CPU it is slower than the blocked core in 16 bits"})
     refused.setdefault("blocked", "the fused kernel is faster where no key is out of reach")
     return Choice(core="sdpa", refused=refused)
+
+
+def _is_plain(q: Tensor, k: Tensor, scoring: Scoring, *, wants_lse: bool) -> bool:
+    """Whether there are so few queries or keys that the plain products are faster."""
+    if q.shape[2] <= _FEW_QUERIES:
+        return True
+    if q.device.type != "cpu" or k.shape[2] > _SHORT:
+        return False
+    # In 16 bits the plain core sums exponentials again in 32, and waits for memory once the scores leave the cache.
+    is_slow = q.dtype in _16_BITS and (wants_lse or _score_bytes(q, k) > BUFFER_BYTES)
+    return not is_slow or torch.is_grad_enabled() or _why_not_blocked(scoring) != ""
+
+
+def _score_bytes(q: Tensor, k: Tensor) -> int:
+    return q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] * q.element_size()
 
 
 def _why_not_blocked(scoring: Scoring) -> str:

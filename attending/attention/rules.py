@@ -32,6 +32,10 @@ class Mask(ABC):
         """Columns `start` to `stop` of the grid outside which no row sees anything (never too narrow)."""
         return 0, grid.n_key
 
+    def surely_seen(self, grid: Grid) -> tuple[int, int]:
+        """Columns `start` to `stop` of the grid that every row sees (never too wide; start = stop: none is sure)."""
+        return 0, 0
+
     @property
     def rules(self) -> tuple["Mask", ...]:
         """The rules that must all allow."""
@@ -78,6 +82,9 @@ class Everything(Mask):
     def seen(self, grid: Grid) -> None:
         return None
 
+    def surely_seen(self, grid: Grid) -> tuple[int, int]:
+        return 0, grid.n_key
+
     @property
     def rules(self) -> tuple[Mask, ...]:
         return ()
@@ -99,6 +106,9 @@ class Causal(Mask):
 
     def span(self, grid: Grid) -> tuple[int, int]:
         return _clip(grid, None, 0) if grid.query_count is None else (0, grid.n_key)
+
+    def surely_seen(self, grid: Grid) -> tuple[int, int]:
+        return _reached_by_all(grid, None, 0)
 
     @property
     def sees_itself(self) -> bool:
@@ -125,6 +135,9 @@ class Window(Mask):
 
     def span(self, grid: Grid) -> tuple[int, int]:
         return _clip(grid, self.before, self.after) if grid.query_count is None else (0, grid.n_key)
+
+    def surely_seen(self, grid: Grid) -> tuple[int, int]:
+        return _reached_by_all(grid, self.before, self.after)
 
     @property
     def sees_itself(self) -> bool:
@@ -181,6 +194,11 @@ class AllOf(Combined):
         start = max(start for start, _ in spans)
         return start, max(start, min(stop for _, stop in spans))
 
+    def surely_seen(self, grid: Grid) -> tuple[int, int]:
+        spans = [part.surely_seen(grid) for part in self.parts]
+        start = max(start for start, _ in spans)
+        return start, max(start, min(stop for _, stop in spans))
+
     @property
     def rules(self) -> tuple[Mask, ...]:
         return self.parts
@@ -216,6 +234,9 @@ class AnyOf(Combined):
         spans = [part.span(grid) for part in self.parts]
         return min(start for start, _ in spans), max(stop for _, stop in spans)
 
+    def surely_seen(self, grid: Grid) -> tuple[int, int]:
+        return max((part.surely_seen(grid) for part in self.parts), key=lambda span: span[1] - span[0])
+
     @property
     def sees_itself(self) -> bool:
         return any(part.sees_itself for part in self.parts)
@@ -241,6 +262,17 @@ def _clip(grid: Grid, before: int | None, after: int | None) -> tuple[int, int]:
         return 0, n_key
     start = 0 if before is None else query.start - before - first.start
     stop = n_key if after is None else query.stop + after - first.start
+    start = min(max(start, 0), n_key)
+    return start, min(max(stop, start), n_key)
+
+
+def _reached_by_all(grid: Grid, before: int | None, after: int | None) -> tuple[int, int]:
+    """What the first row and the last both reach."""
+    query, first, n_key = grid.query_place, grid.key, grid.n_key
+    if grid.query_count is not None or not isinstance(query, range) or not isinstance(first, range) or not query:
+        return 0, 0
+    start = 0 if before is None else query.stop - 1 - before - first.start
+    stop = n_key if after is None else query.start + 1 + after - first.start
     start = min(max(start, 0), n_key)
     return start, min(max(stop, start), n_key)
 

@@ -1,6 +1,7 @@
 """The functional core: every core against the formula, the log-sum-exp, and the choice between cores."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,10 +25,12 @@ from attending.attention import (
     window,
 )
 from attending.attention.blocked import blocked_attend, blocked_output
-from attending.attention.core import fused_output
+from attending.attention.core import fused_output, recorded
 from attending.attention.eager import eager_attend, eager_output
 from attending.attention.grid import Grid, aligned
+from attending.attention.rules import Everything
 from attending.attention.scoring import Scoring
+from attending.attention.tables import Documents, KeepKeys
 from tests.attention.examples import BATCH, LENGTH, MASKS, tokens
 from tests.attention.references import softmax_seen
 
@@ -61,6 +64,8 @@ def blocks_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(blocked_module, "BUFFER_BYTES", request.param)
     monkeypatch.setattr(blocked_module, "_FEWEST_ROWS", 3)
     monkeypatch.setattr(blocked_module, "_ROWS_THAT_SKIP", 4)
+    monkeypatch.setattr(blocked_module, "_ROWS_THAT_SKIP_IN_FULL", 2)
+    monkeypatch.setattr(blocked_module, "_ROWS_THAT_SKIP_FAR", 5)
 
 
 @pytest.mark.usefixtures("blocks_of")
@@ -226,6 +231,93 @@ def test_short_sequences_take_the_plain_products() -> None:
     small, large = small_and_large()
     assert explain(*small).core == "eager"
     assert explain(*(t.bfloat16() for t in large)).core == "blocked"
+
+
+def test_in_16_bits_short_sequences_leave_the_plain_products_where_their_scores_leave_the_cache() -> None:
+    few, many = torch.zeros(1, 2, 100, 4).bfloat16(), torch.zeros(64, 8, 100, 4).bfloat16()
+    with torch.no_grad():
+        assert [explain(t, t, t).core for t in (few, many, many.float())] == ["eager", "blocked", "eager"]
+        with recorded() as choices:
+            attend(few, few, few)
+        assert [choice.core for choice in choices] == ["blocked"]
+    assert explain(many, many, many).core == "eager"
+
+
+@pytest.mark.parametrize("lengths", [(1, 1), (9, 9), (3, 9), (9, 3)])
+@pytest.mark.parametrize(
+    "mask",
+    [
+        everything(),
+        causal(),
+        window(2, 1),
+        window(None, 1),
+        window(2, None),
+        causal() & window(3, 0),
+        causal() | window(0, 2),
+        window(1, 0) & everything(),
+        causal() & documents(torch.zeros(1, 9, dtype=torch.long)),
+        keep_keys(torch.ones(1, 9, dtype=torch.bool)),
+    ],
+    ids=str,
+)
+def test_columns_called_sure_are_seen_by_every_row(mask: Mask, lengths: tuple[int, int]) -> None:
+    n_query, n_key = lengths
+    whole = aligned(n_query, n_key, torch.device("cpu"))
+    sure = 0
+    for first in range(n_query):
+        for last in range(first + 1, n_query + 1):
+            for left in range(n_key):
+                grid = whole.rows(first, last).columns(left, n_key)
+                start, stop = mask.surely_seen(grid)
+                assert 0 <= start <= stop <= grid.n_key
+                if start < stop:
+                    seen = mask.seen(grid)
+                    assert seen is None or bool(seen[..., start:stop].all())
+                    sure += 1
+    places_alone = not any(isinstance(leaf, (Documents, KeepKeys)) for leaf in mask.leaves)
+    assert (sure > 0) == places_alone
+
+
+def test_nothing_is_sure_where_hidden_tokens_lie_between() -> None:
+    grid = replace(aligned(4, 4, torch.device("cpu")), query_count=torch.tensor([[0, 1, 1, 2]]))
+    assert causal().surely_seen(grid) == window(1, 1).surely_seen(grid) == (0, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("gap", [0.0, 50.0, 5000.0])
+@pytest.mark.parametrize("mask", [everything(), causal(), causal() & window(200, 0)], ids=str)
+def test_the_lse_holds_where_the_first_key_weighs_nothing(mask: Mask, gap: float, dtype: torch.dtype) -> None:
+    """The log-sum-exp is told from one weight of each row, which may be too small to tell from."""
+    q, k, v = (tokens(2, 2, 300, 8, seed=seed, dtype=dtype) for seed in range(3))
+    q[..., 0], k[:, :, :150, 0] = 1.0, -gap
+    found = blocked_attend(q, k, v, Scoring(mask=mask, grid=aligned(300, 300, q.device), scale=0.5))
+    seen = mask.seen(aligned(300, 300, q.device))
+    seen = torch.ones(1, 1, 300, 300, dtype=torch.bool) if seen is None else seen
+    output, lse = formula(*(t.double() for t in (q, k, v)), seen.expand(2, 2, -1, -1), 0.5)
+    # Rows that see later keys only; there scores are below 8, and in 16 bits they are rounded before anything is summed.
+    told = slice(0, None) if gap == 0.0 or isinstance(mask, Everything) else slice(160, None)
+    rounding = torch.finfo(dtype).eps * (8.0 if dtype is torch.bfloat16 else 64.0)
+    assert (found[1] - lse)[:, :, told].abs().max() <= rounding
+    assert (found[0] - output)[:, :, told].abs().max() <= rounding * v.abs().max()
+
+
+@pytest.mark.parametrize("mask", [everything(), causal(), causal() & window(200, 0)], ids=str)
+@pytest.mark.parametrize("n_key", [130, 700])
+def test_attend_in_16_bits_errs_at_most_twice_as_much_as_plain_products(mask: Mask, n_key: int) -> None:
+    q, k, v = (tokens(2, 4, n_key, 64, seed=seed, dtype=torch.bfloat16) for seed in range(3))
+    seen = mask.seen(aligned(n_key, n_key, q.device))
+    seen = torch.ones(1, 1, n_key, n_key, dtype=torch.bool) if seen is None else seen
+
+    def plain(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        scores = (q @ k.mT * 0.125).masked_fill(~seen, -torch.inf)
+        return scores.softmax(-1) @ v, scores.logsumexp(-1)
+
+    truth, theirs = plain(*(t.double() for t in (q, k, v))), plain(q, k, v)
+    with torch.no_grad():
+        ours = attend(q, k, v, mask=mask)
+        assert explain(q, k, v, mask=mask).core == ("blocked" if n_key > 256 else "eager")
+    for one, two, right in zip(ours, theirs, truth, strict=True):
+        assert (one - right).norm() <= 2.0 * (two - right).norm()
 
 
 def test_a_window_does_work_that_grows_with_length_alone() -> None:
