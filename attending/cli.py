@@ -144,6 +144,9 @@ def audit(
     notes: NotesOption = None,
     images: ImagesOption = None,
     mask_labels: MaskLabelsOption = False,
+    split: Annotated[
+        Path | None, typer.Option("--split", help="Your own split, to be audited too: CSV of id,part (or id,repeat,fold,part).")
+    ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="File for all findings, with ids.", metavar="FILE")] = None,
     strict: StrictOption = False,
 ) -> None:
@@ -166,6 +169,7 @@ def audit(
         json_file=json,
         is_strict=strict,
         masks_label_words=mask_labels,
+        split_file=split,
     )
     if verdict.blocking:
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ from attending.audit.catalog import CHECKS
 from attending.audit.check import AuditError, Check
 from attending.audit.finding import DATA, PROCEDURE, TRAPS, Finding, Severity
 from attending.audit.material import Material
+from attending.cohort import Protocol
 from attending.intake import Intake
 from attending.records.error import did_you_mean
 
@@ -89,3 +90,20 @@ def audit(material: Material, *, checks: Mapping[str, Check] = CHECKS) -> Verdic
 def audit_intake(intake: Intake) -> Verdict:
     """What all checks say of a table that was taken in."""
     return audit(Material(table=intake.table, records=intake.records, companions=intake.companions))
+
+
+def audit_parts(intake: Intake, protocol: Protocol) -> tuple[Finding, ...]:
+    """What is wrong with the parts of a protocol over the de-identified cases of `intake`."""
+    own = {str(case): id for case, id in intake.own_ids().items()}
+
+    def named(ids: Iterable[str]) -> tuple[str, ...]:
+        return tuple(own[id] for id in ids)
+
+    split = protocol.split
+    held = replace(
+        protocol,
+        folds=tuple(replace(fold, train=named(fold.train), test=named(fold.test)) for fold in protocol.folds),
+        split=None if split is None else replace(split, parts={own[id]: part for id, part in split.parts.items()}),
+    )
+    material = Material(table=intake.table, records=intake.records, companions=intake.companions, protocol=held)
+    return CHECKS["parts"].look(material)

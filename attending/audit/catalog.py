@@ -9,6 +9,7 @@ from attending.audit.filing import FilingCheck
 from attending.audit.giveaways import GiveawaysCheck
 from attending.audit.lateness import LatenessCheck
 from attending.audit.origins import OriginsCheck
+from attending.audit.parts import PartsCheck
 from attending.audit.persons import PersonsCheck
 from attending.audit.presence import PresenceCheck
 from attending.audit.ranges import RangesCheck
@@ -19,6 +20,7 @@ from attending.audit.wording import WordingCheck
 
 _ALL: tuple[Check, ...] = (
     PersonsCheck(),
+    PartsCheck(),
     RepeatsCheck(),
     LatenessCheck(),
     WindowsCheck(),

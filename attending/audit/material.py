@@ -20,6 +20,9 @@ FEWEST = 10
 """Groups with and groups without a finding from which on anything is said about what predicts it."""
 
 
+PARTS = ("train", "test", "tune", "calibrate")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Truth:
     """One finding over the cases whose truth is known: their indices, and whether they have it."""
@@ -31,7 +34,9 @@ class Truth:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Material:
-    """`records` are the charts of `table`, read with its `companions`; `protocol` is None before one was planned."""
+    """`records` are the charts of `table`, read with its `companions`; `protocol` is None before one was planned, and speaks
+    of cases by the table's own ids.
+    """
 
     table: Table = field(repr=False)
     records: Records = field(repr=False)
@@ -60,6 +65,27 @@ class Material:
     def ids(self) -> tuple[str, ...]:
         """The table's own id of each case."""
         return tuple(str(chart.id) for chart in self.charts)
+
+    @cached_property
+    def rounds(self) -> Int[np.ndarray, "round case"]:
+        """Which of `PARTS` each case is in, in each round of the protocol; −1: in none. No protocol: no rounds."""
+        if self.protocol is None:
+            return np.full((0, len(self)), -1)
+        if self.protocol.split is not None:
+            told: list[Mapping[str, int]] = [{id: PARTS.index(part) for id, part in self.protocol.split.parts.items()}]
+        else:
+            told = [dict.fromkeys(fold.train, 0) | dict.fromkeys(fold.test, 1) for fold in self.protocol.folds]
+        return np.array([[parts.get(id, -1) for id in self.ids] for parts in told])
+
+    def n_parted(self, pairs: Iterable[tuple[int, int]]) -> int:
+        """How many pairs of cases lie in different parts in any round."""
+        rounds = self.rounds
+        return sum(bool(((rounds[:, a] != rounds[:, b]) & (rounds[:, a] >= 0) & (rounds[:, b] >= 0)).any()) for a, b in pairs)
+
+    @cached_property
+    def has_truth(self) -> Bool[np.ndarray, " case"]:
+        """Whether any finding is known of a case."""
+        return np.array([bool(chart.truth) for chart in self.charts], dtype=bool)
 
     @cached_property
     def patients(self) -> Int[np.ndarray, " case"]:
@@ -97,7 +123,7 @@ class Material:
     @cached_property
     def truths(self) -> tuple[Truth, ...]:
         """The findings with at least `FEWEST` groups of either class: only of these can be said what predicts them."""
-        return tuple(truth for truth in self._all_truths if self._fewest(truth) >= FEWEST)
+        return tuple(truth for truth in self.all_truths if self._fewest(truth) >= FEWEST)
 
     @cached_property
     def too_rare(self) -> tuple[str, ...]:
@@ -105,12 +131,13 @@ class Material:
         return tuple(
             f'"{truth.finding}": {self._fewest(truth)} groups of the rarer class, fewer than {FEWEST}: '
             "what predicts it cannot be asked"
-            for truth in self._all_truths
+            for truth in self.all_truths
             if self._fewest(truth) < FEWEST
         )
 
     @cached_property
-    def _all_truths(self) -> tuple[Truth, ...]:
+    def all_truths(self) -> tuple[Truth, ...]:
+        """All findings, also those that are too rare to ask what predicts them."""
         made = []
         for finding in self.schema.findings:
             cases = np.array([at for at, chart in enumerate(self.charts) if finding in chart.truth], dtype=int)

@@ -98,7 +98,7 @@ class RepeatsCheck(Check):
             severity=Severity.BLOCK if is_parted else Severity.WARN,
             told=f"the same film stands under different patients of {where}",
             evidence=f"{len(pairs)} pairs of films ({len(same)} equal, {len(alike)} nearly so, brighter, mirrored or cropped); "
-            f"{agreeing} pairs agree in their labels",
+            f"{agreeing} pairs agree in their labels{_parted(material, pairs)}",
             effect=_EFFECT if is_parted else "the same film counts twice; it cannot part, because its patients share a group",
             remedy="give both patients one value in a column with the role group (attending schema TABLE), "
             "or leave one of each pair out (--where)",
@@ -116,7 +116,8 @@ class RepeatsCheck(Check):
             check=self.name,
             severity=Severity.WARN,
             told="the same long text stands under different patients",
-            evidence=f"{len(cases)} cases share a text of {self.shortest_text} characters or more with another group's case",
+            evidence=f"{len(cases)} cases share a text of {self.shortest_text} characters or more with another group's case"
+            f"{_parted(material, parted)}",
             effect=_EFFECT,
             remedy="give patients who share a text one value in a column with the role group (attending schema TABLE)",
             columns=material.columns_of(columns),
@@ -166,6 +167,11 @@ class RepeatsCheck(Check):
                 if detail >= fine:
                     pairs.add((min(a, b), max(a, b)))
         return pairs
+
+
+def _parted(material: Material, pairs: set[tuple[int, int]]) -> str:
+    """What the protocol does with the pairs, where there is one."""
+    return "" if material.protocol is None else f"; the split parts {material.n_parted(pairs)} of {len(pairs)} pairs"
 
 
 def _equal(held: list[tuple[int, str]]) -> set[tuple[int, int]]:

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table as Grid
 
 from attending.artefacts import write_text
-from attending.audit import Finding, Material, Severity, Verdict, audit, audit_intake
+from attending.audit import Finding, Material, Severity, Verdict, audit, audit_intake, read_split
 from attending.commands.showing import err, out
 from attending.intake import LONGEST_SIDE, Intake, declare, read_table
 from attending.records import read_charts
@@ -31,6 +31,7 @@ def audit_table(
     json_file: Path | None,
     is_strict: bool,
     masks_label_words: bool = False,
+    split_file: Path | None = None,
 ) -> Verdict:
     """Read, declare, look, print, and write the findings as JSON where a file is named."""
     read = read_table(table, where=where)
@@ -46,7 +47,9 @@ def audit_table(
     )
     beside = {kind: read_table(path) for kind, path in companions.items()}
     records = read_charts(read, schema, companions=beside, longest_side=LONGEST_SIDE, is_strict=is_strict)
-    verdict = audit(Material(table=read, records=records, companions=beside))
+    ids = [str(chart.id) for chart in records.charts]
+    protocol = None if split_file is None else read_split(split_file, ids)
+    verdict = audit(Material(table=read, records=records, companions=beside, protocol=protocol))
     if json_file is not None:
         write_text(json_file, json.dumps(verdict.to_plain(), indent=2, ensure_ascii=False) + "\n")
     show_verdict(verdict)

@@ -6,11 +6,12 @@ import pytest
 
 from attending.audit import AuditError, Finding, Material, Severity, Verdict, audit
 from attending.audit.catalog import CHECKS
+from attending.records.clinic.config import TRAPS
 from attending.records.schema import Role
 from tests.audit.conftest import Look
 
 CLEAN_SEEDS = (11, 12, 13)
-PLANTED = tuple(sorted({trap for check in CHECKS.values() for trap in check.traps if trap.startswith("T")}))
+PLANTED = tuple(trap for trap in TRAPS if any(trap in check.traps for check in CHECKS.values()))
 
 
 def of(material: Material, name: str) -> tuple[Finding, ...]:
