@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from attending.artefacts import MANIFEST, sha256, write_text
-from attending.audit import Verdict, audit_intake
+from attending.audit import Finding, Verdict, audit_intake, audit_parts
+from attending.audit.procedure import check_answers, check_company, check_kinds, check_predictions
 from attending.baselines.catalog import forced_baselines
 from attending.case import Case, Note, Scan
 from attending.cohort import Protocol, plan_protocol
@@ -54,6 +55,9 @@ PREDICTIONS, SPLIT, REPORT_JSON, REPORT_HTML, WORK = (
 )
 OPENINGS = "openings.jsonl"
 """Beside the studies of a project: every opening of outer results, so that a report can say how many came before it."""
+TRIED = ("repetition", "company", "idleness", "predictions")
+MOST_TRIED = 150
+"""Cases on which the delivered model is tried for faults of procedure."""
 ProtocolKind = Literal["auto", "split", "cv", "site", "quick"]
 
 
@@ -129,6 +133,7 @@ def hold_study(
         primary=primary_findings(schema),
     )
     said(protocol.reason)
+    verdict = verdict.with_findings(audit_parts(intake, protocol), checks=("parts of the protocol",))
     recipe = _recipe(plan, cases, schema=schema)
     work = _open(out, intake=intake, plan=plan, recipe=recipe, protocol=protocol, schema=schema)
     reading = with_cache(recipe.diagnoser, work)
@@ -149,6 +154,10 @@ def hold_study(
     said("judging")
     results = judge(_compared(trial.outcomes), primary=FUSED, terms=terms_of(schema, protocol, seed=plan.seed))
     model = _delivered(trial, cases, recipe=recipe, task=task, intake=intake, plan=plan)
+    is_crossed = protocol.kind not in ("split", "quick")
+    verdict = verdict.with_findings(
+        _tried(model, cases, trial, is_crossed=is_crossed), checks=("repetition", "company", "idleness", "predictions")
+    )
     seconds = (datetime.now(UTC) - begun).total_seconds()
     study = Study(
         intake=intake,
@@ -330,6 +339,17 @@ def count_opening(intake: Intake, out: Path) -> int:
         openings.write(json.dumps(entry) + "\n")
     held = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return sum(all(one[key] == entry[key] for key in ("data_sha256", "targets")) for one in held)
+
+
+def _tried(model: TrainedModel, cases: Sequence[Case], trial: Trial, *, is_crossed: bool) -> tuple[Finding, ...]:
+    """T13 and T16 to T20, asked of the delivered model on some of the cases and of what the trial predicted."""
+    some = list(cases[:: max(1, len(cases) // MOST_TRIED)])
+    return (
+        *check_answers(model.probability, some),
+        *check_company(model.probability, some),
+        *check_kinds(model.probability, some),
+        *check_predictions({"cv" if is_crossed else "test": trial.outcomes}),
+    )
 
 
 def _with_own_ids(rows: Outcomes, own: Mapping[Any, str]) -> Outcomes:

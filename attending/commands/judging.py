@@ -4,8 +4,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from attending.artefacts import sha256
+from attending.audit.finding import Finding
+from attending.audit.procedure.predictions import check_predictions
+from attending.commands.showing import err, show_results
 from attending.commands.showing import out as console
-from attending.commands.showing import show_results
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.judgement import judge
 from attending.evaluation.outcomes import Outcomes
@@ -20,9 +22,10 @@ JUDGED = ("cv", "test", "evaluation", "calibrate", "tune", "train")
 
 def judge_file(predictions: Path, *, against: Path | None, out: Path | None, seed: int) -> None:
     """Judge a file, or one against another over the same cases; print, and write a report where asked."""
-    split, models = _models(predictions)
+    split, models, findings = _models(predictions)
     if against is not None:
-        other_split, others = _models(against)
+        other_split, others, more = _models(against)
+        findings = tuple(dict.fromkeys((*findings, *more)))
         if other_split != split:
             raise ValueError(
                 f'{against}: holds the split "{other_split}", {predictions} holds "{split}"; compare like with like'
@@ -33,6 +36,8 @@ def judge_file(predictions: Path, *, against: Path | None, out: Path | None, see
     comparator = BEST_BASELINE if BEST_BASELINE in models else None
     terms = Terms(protocol=protocol, split=split, primary_comparator=comparator, sampling=UNSTATED, seed=seed)
     results = judge(models, primary=primary, terms=terms)
+    for one in findings:
+        err.print(f"{one.trap} {one.severity.value}: {one.told}. {one.evidence}. {one.effect}. {one.remedy}.", highlight=False)
     show_results(results, models=tuple(models))
     if out is not None:
         rivals = [name for name in models if name != primary]
@@ -43,6 +48,7 @@ def judge_file(predictions: Path, *, against: Path | None, out: Path | None, see
             primary=Primary(model=primary, comparator=comparator or (rivals[0] if len(rivals) == 1 else None)),
             split=split,
             seed=seed,
+            cautions=tuple(f"{one.trap} ({one.severity.value}s): {one.told}; {one.effect}." for one in findings),
             provenance={
                 **{f"{path.name} (SHA-256)": sha256(path) for path in (predictions, against) if path is not None},
                 "attending": version("attending"),
@@ -53,8 +59,9 @@ def judge_file(predictions: Path, *, against: Path | None, out: Path | None, see
         console.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
-def _models(path: Path) -> tuple[str, dict[str, Outcomes]]:
+def _models(path: Path) -> tuple[str, dict[str, Outcomes], tuple[Finding, ...]]:
+    """The split that is judged, its models, and what the whole file betrays of how it was made."""
     held = read_predictions(path)
     assert set(JUDGED) == set(SPLITS)
     split = next(name for name in JUDGED if name in held.splits)
-    return split, dict(held.models(split))
+    return split, dict(held.models(split)), check_predictions(held.splits)

@@ -22,8 +22,10 @@ def gather_foreign(
     split: str,
     seed: int,
     provenance: Mapping[str, object],
+    cautions: tuple[str, ...] = (),
 ) -> Report:
-    """The report of predictions that somebody made. `split` is the one judged; `provenance` names the files."""
+    """The report of predictions that somebody made. `split` is the one judged; `provenance` names the files; `cautions` say,
+    without counts, what the files betray of how they were made."""
     rows = outcomes[primary.model]
     _, first = np.unique(rows.ids.astype(str), return_index=True)
     truth, known = rows.truth[first], rows.known[first]
@@ -55,4 +57,5 @@ def gather_foreign(
         primary=primary,
         curves=curves_of(outcomes, primary, sampling=UNSTATED),
         provenance={name: str(value) for name, value in provenance.items()},
+        cautions=cautions,
     )

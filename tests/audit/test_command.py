@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from attending.records.clinic import ClinicConfig, Leak, draw_clinic, write_clinic
@@ -88,3 +89,30 @@ def test_masking_label_words_is_a_flag_that_lifts_the_block(tmp_path: Path) -> N
     assert named["severity"] == "block"
     assert "--mask-labels" in named["remedy"]
     assert [one["severity"] for one in masked if one["trap"] == "T5"] == ["note"]
+
+
+def test_judge_says_what_a_predictions_file_betrays(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["id,split,finding,truth,p_calibrated"]
+    for at in range(240):
+        sick = rng.random() < 0.3
+        p = 1 / (1 + np.exp(-(rng.normal(1.5 * sick - 0.7) + 1.0)))  # twice the odds too high: class weights, not calibrated
+        lines.append(f"p{at // 3}_v{at % 3},test,sick,{int(sick)},{p:.6f}")
+    lines.append("p1_v0,train,sick,1,0.7")
+    path = tmp_path / "predictions.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    said = call("judge", path, "--out", tmp_path / "judged")
+    assert said.code == 0, said.err
+    told = json.loads((tmp_path / "judged" / "report.json").read_text(encoding="utf-8"))
+    for trap in ("T18 block", "T19 warn", "T20 warn"):
+        assert trap in said.err
+        assert any(trap.replace(" ", " (") in caution for caution in told["cautions"]), told["cautions"]
+
+
+def test_a_study_tries_its_own_model_and_says_so(tmp_path: Path) -> None:
+    table = write_rows(tmp_path / "table.csv", rows(40))
+    said = call("run", table, "--target", "sick", "--ignore", "kind,a,b", "--out", tmp_path / "run", *FAST)
+    assert said.code == 0, said.err
+    audit = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))["audit"]
+    assert "by 19 checks" in audit["verdict"]  # 14 of the table, the protocol's parts, and four of the model and its answers
+    assert not [one for one in audit["findings"] if one["level"] == "blocks"]
