@@ -23,7 +23,7 @@ from attending.artefacts import MANIFEST, sha256, write_text
 from attending.audit import Finding, Verdict, audit_intake, audit_parts
 from attending.audit.procedure import check_answers, check_company, check_kinds, check_predictions
 from attending.baselines.catalog import forced_baselines
-from attending.case import Case, Note, Scan
+from attending.case import Case, Demographics, Note, Scan
 from attending.cohort import Protocol, plan_protocol
 from attending.diagnosis import Task
 from attending.evaluation.inquiry import Terms
@@ -152,6 +152,7 @@ def hold_study(
         told=told,
     )
     said("judging")
+    trial = replace(trial, outcomes=with_subgroups(trial.outcomes, cases))
     results = judge(_compared(trial.outcomes), primary=FUSED, terms=terms_of(schema, protocol, seed=plan.seed))
     model = _delivered(trial, cases, recipe=recipe, task=task, intake=intake, plan=plan)
     is_crossed = protocol.kind not in ("split", "quick")
@@ -218,6 +219,35 @@ def _rules(schema: Schema) -> Mapping[str, Rule]:
         finding: Rule.from_dict({names.get(threshold.rule, threshold.rule): threshold.value})
         for finding, threshold in schema.thresholds.items()
     }
+
+
+AGE_BANDS = ((0, 18), (18, 45), (45, 65), (65, 80), (80, None))
+"""Bands in which results are told, from … to below … years."""
+
+
+def with_subgroups(outcomes: Mapping[str, Outcomes], cases: Sequence[Case]) -> dict[str, Outcomes]:
+    """The outcomes with age band and sex as strata, where any case states them and no column of the table did."""
+    told: dict[str, dict[str, str]] = {"age band": {}, "sex": {}}
+    for case in cases:
+        for one in case.of(Demographics):
+            if one.age_years is not None:
+                told["age band"][case.id] = _band(one.age_years)
+            if one.sex is not None:
+                told["sex"][case.id] = one.sex
+    held = {}
+    for model, rows in outcomes.items():
+        new = {
+            name: np.array([by_id.get(str(id), "not stated") for id in rows.ids])
+            for name, by_id in told.items()
+            if by_id and name not in rows.strata
+        }
+        held[model] = replace(rows, strata={**rows.strata, **new})
+    return held
+
+
+def _band(age_years: float) -> str:
+    low, high = next((low, high) for low, high in AGE_BANDS if high is None or age_years < high)
+    return f"{low} years or more" if high is None else f"{low} to {high - 1} years"
 
 
 def _compared(outcomes: Mapping[str, Outcomes]) -> dict[str, Outcomes]:

@@ -12,9 +12,13 @@ from scipy import stats
 from attending.evaluation.catalog import METRICS
 from attending.evaluation.estimate import Estimate
 from attending.evaluation.estimation import Measured, Numbering, Question, interval_of, measure, question
+from attending.evaluation.inquiry import Terms
 from attending.evaluation.outcomes import Outcomes
 from attending.evaluation.recalibration import fit_calibration
+from attending.evaluation.result import Result
 
+NOT_STATED = "not stated"
+"""The level of cases whose site nobody wrote down."""
 FEWEST_SITES = 5
 FEWEST_AT_A_SITE = 10
 """Events, and non-events, a site needs to enter the summary."""
@@ -155,3 +159,40 @@ def _on_scale(metric: str, measured: Measured) -> tuple[float, float]:
 
 def _expit(x: float) -> float:
     return float(1.0 / (1.0 + np.exp(-x)))
+
+
+def site_rows(outcomes: Outcomes, model: str, terms: Terms) -> list[Result]:
+    """Per finding the mean over sites, and the interval in which a new site's value is expected, of AUROC and intercept.
+
+    Metrics `auroc_over_sites`, `auroc_at_new_site` and the same of the calibration intercept; None with the reason where there
+    are too few sites. Nothing at all where the rows know fewer than two sites.
+    """
+    levels = {str(level) for level in outcomes.strata.get("site", ())} - {"", NOT_STATED}
+    if len(levels) < 2:
+        return []
+    rows = []
+    for finding in outcomes.findings:
+        for metric in ("auroc", "calibration_intercept"):
+            found = site_summary(outcomes, finding, metric=metric, level=terms.level, resamples=200, seed=terms.seed)
+            base = Result(
+                target=terms.target,
+                finding=finding,
+                split=terms.split,
+                model=model,
+                metric=f"{metric}_over_sites",
+                value=found.mean.value,
+                low=found.mean.low,
+                high=found.mean.high,
+                n=found.mean.n,
+                events=found.mean.events,
+                level=terms.level if found.predicted else None,
+                method=found.mean.method,
+                protocol=terms.protocol,
+                repeats=len(np.unique(outcomes.repeat)),
+                seed=terms.seed,
+                note=found.note,
+            )
+            low, high = found.predicted or (None, None)
+            new = f"interval in which a new site is expected, of {len(found.sites)} sites" if found.predicted else found.note
+            rows += [base, replace(base, metric=f"{metric}_at_new_site", low=low, high=high, note=new)]
+    return rows

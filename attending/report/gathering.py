@@ -12,7 +12,7 @@ from attending.case import Case, Demographics, Embedding, Evidence, Lab, Note, S
 from attending.cohort import Protocol
 from attending.diagnosis import Task
 from attending.evaluation import Outcomes, Result
-from attending.evaluation.curve import calibration_curve, decision_curve, risk_distribution
+from attending.evaluation.curve import calibration_curve, decision_curve, risk_coverage, risk_distribution
 from attending.privacy.deidentify import Manifest
 from attending.records import EACH_ROW, Records, Role, Schema, TargetKind
 from attending.report.report import (
@@ -44,6 +44,8 @@ KIND_NAMES: Mapping[type[Evidence], str] = {
 THRESHOLDS = (0.05, 0.60)
 """Ends of the decision curve where none were declared."""
 _NAMING = (Role.ID, Role.CASE, Role.VISIT, Role.PATIENT, Role.GROUP, Role.IDENTITY)
+FEWEST_COVERED = 100
+"""Known rows from which on risk is told by coverage: a tenth of fewer would speak of single patients."""
 MOST_REASONS = 40
 """Different reasons that are listed one by one; the rest is counted together."""
 
@@ -202,6 +204,7 @@ def curves_of(
                 calibration=calibration_curve(rows, finding),
                 risk=risk_distribution(rows, finding),
                 decision=decision,
+                coverage=risk_coverage(rows, finding, steps=10) if len(truth) >= FEWEST_COVERED else None,
             )
         )
     return tuple(curves)

@@ -17,7 +17,10 @@ from attending.report.report import Report
 from attending.report.sharing import shared_patterns
 
 HEAD_METRICS = ("auroc", "calibration_slope", "brier")
-WHOLE_METRICS = ("auroc", "auroc_within_site", "auprc", "brier", "log_loss", "calibration_slope", "calibration_intercept")
+WHOLE_METRICS = (
+    "auroc", "auroc_within_site", "auroc_over_sites", "auroc_at_new_site", "auprc", "brier", "log_loss", "calibration_slope",
+    "calibration_intercept",
+)  # fmt: skip
 UNADJUSTED = {"foreign": "not adjusted; whether it was declared beforehand is unknown"}
 THRESHOLD_METRICS = ("sensitivity", "specificity", "ppv", "npv", "flagged_per_100", "net_benefit")
 

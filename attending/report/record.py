@@ -64,6 +64,9 @@ def _curves(curves: Curves) -> dict[str, Any]:
             "treat_all": _numbers(decision.treat_all),
             "note": decision.note,
         },
+        "risk_coverage": None
+        if curves.coverage is None
+        else {"coverage": _numbers(curves.coverage.coverage), "brier": _numbers(curves.coverage.brier)},
     }
 
 

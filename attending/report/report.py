@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from attending.evaluation import Result
-from attending.evaluation.curve import CalibrationCurve, DecisionCurve, RiskDistribution
+from attending.evaluation.curve import CalibrationCurve, DecisionCurve, RiskCoverage, RiskDistribution
 
 UNSTATED = "unstated"
 
@@ -127,6 +127,7 @@ class Curves:
     calibration: CalibrationCurve
     risk: RiskDistribution
     decision: DecisionCurve | None = None
+    coverage: RiskCoverage | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,10 @@ DETAILS = {
 METRIC_NAMES = {
     "auroc": "AUROC",
     "auroc_within_site": "AUROC within site",
+    "auroc_over_sites": "AUROC, mean over sites",
+    "auroc_at_new_site": "AUROC, expected at a new site",
+    "calibration_intercept_over_sites": "Calibration in the large, mean over sites",
+    "calibration_intercept_at_new_site": "Calibration in the large, expected at a new site",
     "auprc": "AUPRC",
     "brier": "Brier score",
     "log_loss": "Log loss",
@@ -64,6 +68,8 @@ METRIC_NAMES = {
 BEST = {
     "auroc": "1; 0.5 is chance",
     "auroc_within_site": "1; 0.5 is chance",
+    "auroc_over_sites": "1; 0.5 is chance",
+    "auroc_at_new_site": "1; 0.5 is chance",
     "auprc": "1; the prevalence is chance",
     "brier": "0",
     "log_loss": "0",

@@ -116,3 +116,5 @@ def test_a_study_tries_its_own_model_and_says_so(tmp_path: Path) -> None:
     audit = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))["audit"]
     assert "by 19 checks" in audit["verdict"]  # 14 of the table, the protocol's parts, and four of the model and its answers
     assert not [one for one in audit["findings"] if one["level"] == "blocks"]
+    results = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))["results"]
+    assert {"age band", "sex"} <= {row["slice"] for row in results}

@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit, logit
 from statsmodels.stats.meta_analysis import combine_effects
 
+from attending.evaluation import Terms, judge
 from attending.evaluation.sites import locally_recalibrated, random_effects, site_summary
 from tests.evaluation.cohorts import binormal, outcomes_of
 
@@ -82,3 +83,20 @@ def test_half_a_site_has_no_part_in_its_own_recalibration():
     moved = (first.probability != second.probability)[:, 0]
     assert not moved[0]
     assert moved.sum() == 50
+
+
+def test_judging_tells_what_a_new_site_may_expect():
+    held = at_sites([0.7, 0.75, 0.85, 0.9, 0.8, 0.65])
+    rows = {row.metric: row for row in judge({"m": held}, primary="m", terms=Terms(resamples=100), metrics=("auroc",))}
+    summary = site_summary(held, "f0", resamples=200)
+    assert rows["auroc_over_sites"].value == summary.mean.value
+    assert (rows["auroc_at_new_site"].low, rows["auroc_at_new_site"].high) == summary.predicted
+    assert rows["calibration_intercept_at_new_site"].low < rows["calibration_intercept_over_sites"].low
+    few = at_sites([0.7, 0.8])
+    told = [
+        row for row in judge({"m": few}, primary="m", terms=Terms(resamples=50), metrics=("auroc",)) if "site" in row.metric
+    ]
+    assert all(row.value is None and "2 sites" in row.note for row in told)
+    one = at_sites([0.7])
+    alone = judge({"m": one}, primary="m", terms=Terms(resamples=50), metrics=("auroc",))
+    assert not [row for row in alone if "site" in row.metric]
