@@ -53,6 +53,7 @@ def models(run: Run) -> Iterator[Row]:
 def _model_rows(
     run: Run, family: str, settings: dict[str, Any], dtype: torch.dtype, peer: str, shape: str, *, prompt: int, new: int
 ) -> Iterator[Row]:
+    from attending.attention.core import recorded
     from attending.attention.transformers import NAME, absorbed, register
 
     register()
@@ -79,7 +80,14 @@ def _model_rows(
         asked = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False, "pad_token_id": 0}
         return model.generate(ids, attention_mask=torch.ones_like(ids), **asked)
 
-    error = difference(under(NAME, prefill)(), under(theirs, prefill)())
+    with recorded() as ours:
+        mine = under(NAME, prefill)()
+    with recorded() as others:
+        error = difference(mine, under(theirs, prefill)())
+    if len(ours) != LAYERS or others:
+        raise RuntimeError(
+            f"{shape}: {len(ours)} layers ran our cores, and {len(others)} of the peer's; expected {LAYERS} and 0"
+        )
     for kind, call in (("prefill", prefill), (f"prefill and {new} new tokens", generate)):
         seconds = timed({"ours": under(NAME, call), "theirs": under(theirs, call)}, repeats=min(run.repeats, ROUNDS), calls=1)
         yield Row(

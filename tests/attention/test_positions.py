@@ -170,3 +170,12 @@ def test_rotary_widths_that_do_not_fit_are_refused(config: RotaryConfig, message
         config.build(dim=16, n_heads=2, head_dim=8)
     with pytest.raises(AttentionError, match='expected "half" or "interleaved"'):
         RotaryConfig(layout="neox")  # type: ignore[arg-type]
+
+
+def test_far_places_turn_by_the_right_angle_in_16_bits() -> None:
+    heads = tokens(1, 2, 3, 8)
+    places = torch.tensor([[257, 4099, 30_001]])
+    exact = RotaryConfig().build(dim=16, n_heads=2, head_dim=8).rotate(heads.bfloat16().double(), places)
+    found = RotaryConfig().build(dim=16, n_heads=2, head_dim=8).bfloat16().rotate(heads.bfloat16(), places)
+    # Cosine, sine, two products and a sum, each rounded.
+    assert (found - exact).abs().max() <= 3 * torch.finfo(torch.bfloat16).eps * heads.abs().max()

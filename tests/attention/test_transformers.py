@@ -155,6 +155,16 @@ def test_masks_are_followed_by_rule(library: Any) -> None:
     assert rule_of(written) == ["Keep"]
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_inference_mode_changes_nothing(library: Any, family: str) -> None:
+    """Its tensors count no versions, and the rule beside a mask is believed only while nobody wrote into the mask."""
+    _, ours = pair(family)
+    with torch.no_grad():
+        expected = ours(input_ids=IDS, attention_mask=PADDED["right"]).logits
+    with torch.inference_mode():
+        assert torch.equal(ours(input_ids=IDS, attention_mask=PADDED["right"]).logits, expected)
+
+
 @torch.no_grad()
 def test_numbers_that_are_added_stay_numbers(library: Any) -> None:
     eager, ours = pair("llama")

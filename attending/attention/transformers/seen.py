@@ -32,6 +32,9 @@ def seen_pairs(
     real = None if attention_mask is None or attention_mask.shape[-1] != grid.n_key else attention_mask
     for rule in _candidates(real, local_size):
         if _says(rule, grid, seen):
+            if seen.is_inference():
+                with torch.inference_mode(False):  # tensors of inference mode do not count who writes into them
+                    seen = seen.clone()
             setattr(seen, _RULE, (rule, seen._version))
             break
     return seen
