@@ -26,6 +26,7 @@ from attending.baselines.catalog import forced_baselines
 from attending.case import Case, Demographics, Note, Scan
 from attending.cohort import Protocol, plan_protocol
 from attending.diagnosis import Task
+from attending.evaluation.errors import worst_errors_text
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.judgement import judge
 from attending.evaluation.outcomes import Outcomes
@@ -58,6 +59,8 @@ OPENINGS = "openings.jsonl"
 TRIED = ("repetition", "company", "idleness", "predictions")
 MOST_TRIED = 150
 """Cases on which the delivered model is tried for faults of procedure."""
+LOCAL, WORST_ERRORS = "local", "worst_errors.csv"
+"""What names single cases: beside the data, never with a report that is passed on."""
 ProtocolKind = Literal["auto", "split", "cv", "site", "quick"]
 
 
@@ -315,6 +318,9 @@ def _write(study: Study, *, plan: Plan, out: Path, audit: Verdict | None) -> Non
     own = study.intake.own_ids()
     named = {model: _with_own_ids(rows, own) for model, rows in study.trial.outcomes.items()}
     write_text(out / PREDICTIONS, predictions_text({split: named}))
+    local = out / LOCAL
+    local.mkdir(mode=0o700, exist_ok=True)
+    write_text(local / WORST_ERRORS, worst_errors_text(named[FUSED]))
     write_text(out / SPLIT, split_text(study.protocol, own))
     write_report(out, report_of(study, plan=plan, out=out, audit=audit))
 
@@ -341,11 +347,17 @@ def report_of(study: Study, *, plan: Plan, out: Path, audit: Verdict | None = No
             chosen=chosen_words(chosen, {}) if chosen and comparator == BEST_BASELINE else "",
         ),
         provenance=_provenance(study.intake, plan)
-        | {"seconds": round(study.seconds), "model": study.model.id, "model_manifest_sha256": sha256(out / MODEL / MANIFEST)},
+        | {
+            "worst errors": f"{LOCAL}/{WORST_ERRORS} (names cases; not for sharing)",
+            "seconds": round(study.seconds),
+            "model": study.model.id,
+            "model_manifest_sha256": sha256(out / MODEL / MANIFEST),
+        },
         audit=audit,
         warning=schema.warning,
         cautions=schema.cautions,
         notes=(unknown,) if unknown else (),
+        parts={} if study.protocol.split is None else dict(study.protocol.split.parts),
         model={
             "networks": len(study.model.networks),
             "parameters": sum(p.numel() for p in study.model.networks[0].parameters()),

@@ -81,8 +81,11 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def test_a_run_writes_its_folder_and_nothing_else(run: Path) -> None:
     assert sorted(path.name for path in run.iterdir()) == [
-        *("journal.jsonl", "model", "predictions.csv", "report.html", "report.json", "split.csv")
+        *("claim.md", "journal.jsonl", "local", "model", "model_card.json", "model_card.md", "predictions.csv"),
+        *("report.html", "report.json", "split.csv", "tripod_ai.md"),
     ]
+    assert (run / "local").stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in (run / "local").iterdir()] == ["worst_errors.csv"]
     assert sorted(path.name for path in (run / "model").iterdir()) == [
         *("config.json", "manifest.json", "member-0.safetensors", "schema.toml", "settling.json", "tokenizers.json")
     ]

@@ -15,6 +15,7 @@ from attending.evaluation import Outcomes, Result
 from attending.evaluation.curve import calibration_curve, decision_curve, risk_coverage, risk_distribution
 from attending.privacy.deidentify import Manifest
 from attending.records import EACH_ROW, Records, Role, Schema, TargetKind
+from attending.report.characteristics import characteristics_of
 from attending.report.report import (
     UNSTATED,
     Audit,
@@ -69,12 +70,13 @@ def gather(
     notes: tuple[str, ...] = (),
     labels: Mapping[str, str] | None = None,
     model: Mapping[str, object] | None = None,
+    parts: Mapping[str, str] | None = None,
 ) -> Report:
     """The report of a study. `cases` are those that took part; `records` say which rows did not, and why.
 
     `conduct` is that of a protocol (`conduct_of`) or of an evaluation. `thresholds` are the declared ends of the
     decision curve. `audit` is None where none was held. `outcomes` hold the primary model and whatever the curves should be
-    held against. `warning` and `cautions` stand on the first screen.
+    held against. `warning` and `cautions` stand on the first screen. `parts` say which part of one split each case id is in.
     """
     schema = records.schema
     return Report(
@@ -104,6 +106,7 @@ def gather(
         ),
         kinds=kinds_of(cases),
         patterns=patterns_of(cases, primary.finding or task.findings[0]),
+        characteristics=characteristics_of(cases, task.findings, parts or {}),
         privacy=Privacy(
             identity_columns=tuple(manifest.identity_columns),
             counts=dict(manifest.counts),

@@ -32,6 +32,7 @@ def record_of(report: Report) -> dict[str, Any]:
         "curves": [_curves(one) for one in report.curves],
         "columns": [asdict(column) for column in report.columns],
         "patterns": [asdict(pattern) for pattern in shared_patterns(report.patterns)],
+        "characteristics": [asdict(table) for table in report.characteristics],
         "privacy": None if report.privacy is None else asdict(report.privacy),
         "provenance": dict(report.provenance),
         "model": dict(report.model),

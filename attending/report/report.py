@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from attending.evaluation import Result
 from attending.evaluation.curve import CalibrationCurve, DecisionCurve, RiskCoverage, RiskDistribution
+from attending.report.characteristics import Characteristics
 
 UNSTATED = "unstated"
 
@@ -181,6 +182,7 @@ class Report:
     columns: tuple[ColumnRow, ...] = ()
     kinds: tuple[str, ...] = ()
     patterns: tuple[Pattern, ...] = ()
+    characteristics: tuple[Characteristics, ...] = ()
     privacy: Privacy | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     undeclared: tuple[str, ...] = ()
