@@ -18,7 +18,7 @@ from attending.audit.material import Material
 from attending.audit.ranking import LEAST_AREA, Ranking, indicators, rank, rank_learned
 from attending.records import RecordError, names
 from attending.records.images import FORMATS, locate
-from attending.records.schema import Role
+from attending.records.schema import Companion, Role
 from attending.records.values import is_unknown, read_number
 
 _SIZES = frozenset({"width", "height", "bits", "dpi", "columns", "rows", "pixels", "pixel", "size", "bytes"})
@@ -81,6 +81,10 @@ class FilingCheck(Check):
             first = [None if cell is None or is_unknown(cell) else cell.split(column.separator or "\0")[0] for cell in cells]
             for fact, held in _of_files(first, material.folder).items():
                 facts[column.name, fact] = held
+        for spec in material.schema.companions:
+            if spec.kind == "images" and spec.kind in material.companions:
+                for fact, held in _of_files(_first_beside(material, spec), material.folder).items():
+                    facts[spec.value, fact] = held
         for column in material.schema.columns:
             words = set(names.words(column.name))
             cells = material.cells(column.name)
@@ -97,6 +101,16 @@ class FilingCheck(Check):
             return len(np.unique(values[np.isfinite(values)])) > 1
         held = [value for value in values if value is not None]
         return 2 <= len(set(held)) <= min(self.most_levels, len(held) / 5)
+
+
+def _first_beside(material: Material, spec: Companion) -> list[str | None]:
+    """The path of each case's first film in a companion, by the id that the table shares with it; None for no film."""
+    companion = material.companions[spec.kind]
+    first: dict[str, str] = {}
+    for id, path in zip(companion.cells(spec.id), companion.cells(spec.value), strict=True):
+        if id is not None and path is not None and not is_unknown(path):
+            first.setdefault(id.strip(), path)
+    return [None if id is None else first.get(id) for id in material.cells(spec.id)]
 
 
 def _of_files(paths: list[str | None], folder: Path) -> Mapping[str, np.ndarray]:

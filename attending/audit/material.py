@@ -126,6 +126,17 @@ class Material:
         return tuple(truth for truth in self.all_truths if self._fewest(truth) >= FEWEST)
 
     @cached_property
+    def any_truth(self) -> tuple[Truth, ...]:
+        """Whether a case has any finding at all, where there are several and all are known; empty where it is too rare."""
+        findings = self.schema.findings
+        if len(findings) < 2 or self.schema.exclusive:
+            return ()
+        cases = np.array([at for at, chart in enumerate(self.charts) if all(f in chart.truth for f in findings)], dtype=int)
+        is_event = np.array([any(self.charts[at].truth[f] for f in findings) for at in cases], dtype=bool)
+        truth = Truth(finding="any finding", cases=cases, is_event=is_event)
+        return (truth,) if len(cases) and self._fewest(truth) >= FEWEST else ()
+
+    @cached_property
     def too_rare(self) -> tuple[str, ...]:
         """The findings about which nothing can be said, and why, one sentence each."""
         return tuple(

@@ -32,8 +32,8 @@ class PresenceCheck(Check):
             return ()
         features = np.array([[name in names for name in fields] for names in held], dtype=float)
         alarms = []
-        for truth in material.truths:
-            found = rank_learned(material, truth, features, tests=len(material.truths))
+        for truth in (*material.truths, *material.any_truth):
+            found = rank_learned(material, truth, features, tests=len(material.truths) + 1)
             if found is not None and found.alarms(self.least):
                 alarms.append((found, self._most_different(truth, features, fields)))
         if not alarms:

@@ -233,3 +233,28 @@ def test_a_record_number_given_twice_by_mistake_warns_where_the_names_differ(tmp
     (tmp_path / "alone").mkdir()
     alone = one(found(tmp_path / "alone", lambda n, row: {"mrn": change(n, row)["mrn"]}), "T1", "persons")
     assert (alone.severity, len(alone.rows)) == (Severity.BLOCK, 2)
+
+
+def test_films_beside_the_table_are_looked_at_for_their_filing(tmp_path: Path) -> None:
+    entries = rows(80)
+    lines = ["patient_id,path"]
+    (tmp_path / "films").mkdir()
+    for number, row in enumerate(entries):
+        row["patient_id"] = f"p{number}"
+        side = 40 if row["sick"] == "yes" else 32
+        Image.fromarray(np.full((side, 32), number, dtype=np.uint8)).save(tmp_path / "films" / f"f{number}.png")
+        lines.append(f"p{number},films/f{number}.png")
+    (tmp_path / "images.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    table, images = read_table(write_rows(tmp_path / "table.csv", entries)), read_table(tmp_path / "images.csv")
+    schema = infer_schema(table, targets=["sick"], ignore=["kind", "a", "b"])
+    records = read_charts(table, schema, companions={"images": images})
+    held = one(audit(Material(table=table, records=records, companions={"images": images})).findings, "T8", "filing")
+    assert held.columns == ("path",)
+    assert "the height" in held.evidence
+
+
+def test_missingness_that_goes_with_no_single_finding_is_told_of_any(clinic: Look) -> None:
+    material = clinic("T11", strength=0.5, n=300, seed=43)
+    found = [finding for finding in audit(material).findings if finding.trap == "T11"]
+    assert [finding.severity for finding in found] == [Severity.WARN]
+    assert '"any finding"' in found[0].evidence
