@@ -12,6 +12,7 @@ from attending.attention import (
     ClusteredAttention,
     ClusteredConfig,
     GroupedAttention,
+    GroupedConfig,
     IndexedAttention,
     LatentAttention,
     LearnedConfig,
@@ -19,6 +20,7 @@ from attending.attention import (
     RelativeBiasConfig,
     RotaryConfig,
     WindowedAttention,
+    WindowedConfig,
 )
 
 
@@ -44,6 +46,11 @@ def rotated(x: Tensor, config: RotaryConfig, places: Tensor) -> Tensor:
     return torch.cat([stacked.to(x.dtype), x[..., width:]], dim=-1)
 
 
+def scale_of(config: GroupedConfig | WindowedConfig | ClusteredConfig) -> float:
+    """What is asked for, or 1/√head; not read from what the library makes of it."""
+    return (config.head_dim or config.dim // config.n_heads) ** -0.5 if config.scale is None else config.scale
+
+
 def rms_normed(x: Tensor, norm: torch.nn.RMSNorm) -> Tensor:
     return x / (x.square().mean(-1, keepdim=True) + norm.eps).sqrt() * norm.weight
 
@@ -66,7 +73,7 @@ def grouped(module: GroupedAttention, x: Tensor, seen: Tensor, context: Tensor |
             q, k = rms_normed(q, module.query_norm), rms_normed(k, module.key_norm)
         if isinstance(position, RotaryConfig):
             q, k = rotated(q, position, place), rotated(k, position, place)
-        scores = q @ k.mT * config.score_scale
+        scores = q @ k.mT * scale_of(config)
         if config.softcap is not None:
             scores = config.softcap * torch.tanh(scores / config.softcap)
         if isinstance(position, AlibiConfig):
@@ -142,7 +149,7 @@ def windowed(
         )
         if isinstance(config.position, RotaryConfig):
             q, k = rotated(q, config.position, place), rotated(k, config.position, place)
-        weights = softmax_seen(q @ k.mT * config.score_scale, seen)
+        weights = softmax_seen(q @ k.mT * scale_of(config), seen)
         return weights @ v, weights
 
     outputs, all_weights = [], []
@@ -201,7 +208,7 @@ def clustered(module: ClusteredAttention, x: Tensor, seen: Tensor, context: Tens
                 config.key_heads.index(config.leaders[head] // share),
             )
         turns = context is None
-        scores = of(module.query, x, query, turns) @ of(module.key, source, key, turns).mT * config.score_scale
+        scores = of(module.query, x, query, turns) @ of(module.key, source, key, turns).mT * scale_of(config)
         all_weights.append(softmax_seen(scores, seen[:, head]))
     weights = torch.stack(all_weights, 1)
     if config.leaders is None:

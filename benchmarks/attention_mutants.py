@@ -1,0 +1,224 @@
+"""Planted faults in the attention library: each is one line changed in a copy of the package, and some test must fail.
+
+    python benchmarks/attention_mutants.py [--only WORD ...]
+
+Prints which mutants were killed, by which test, and which survived. The working tree is not touched. Not a search over all
+possible changes: a hand-made list of the mistakes that attention code is known for.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TIME_LIMIT_S = 120
+CONTRACT, CORE = "test_contract.py", "test_core.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """`old` stands exactly once in attending/attention/`file`; `tests` are the files that should notice, the nearest first."""
+
+    fault: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...] = (CONTRACT,)
+
+
+MUTANTS = (
+    # the cores
+    Mutant(fault="plain core drops the scale", file="eager.py", tests=(CORE,),
+           old="folded = (q * scoring.scale).reshape(", new="folded = q.reshape("),
+    Mutant(fault="blocked core drops the scale", file="blocked.py", tests=(CORE,),
+           old="self.q = (q * scoring.scale).unflatten", new="self.q = q.unflatten"),
+    Mutant(fault="soft-cap without its factor", file="eager.py", tests=(CORE,),
+           old=".tanh() * scoring.softcap", new=".tanh()"),
+    Mutant(fault="soft-cap multiplies first", file="blocked.py", tests=(CORE,),
+           old="scores.div_(scoring.softcap).tanh_()", new="scores.mul_(scoring.softcap).tanh_()"),
+    Mutant(fault="gradient of the soft-cap forgotten", file="blocked.py", tests=(CORE,),
+           old="                d_scores.mul_(slope)", new="                pass"),
+    Mutant(fault="gradient through the log-sum-exp has the wrong sign", file="blocked.py", tests=(CORE,),
+           old="delta = delta - d_lse", new="delta = delta + d_lse"),
+    Mutant(fault="gradient of the keys not scaled", file="blocked.py", tests=(CORE,),
+           old="return d_q.mul_(self.scoring.scale).flatten(1, 2)", new="return d_q.flatten(1, 2)"),
+    Mutant(fault="log-sum-exp adds the logarithm of the weight", file="blocked.py", tests=(CORE,),
+           old="return before - after.log()", new="return before + after.log()"),
+    Mutant(fault="log-sum-exp told from a weight that vanished", file="blocked.py", tests=(CORE,),
+           old="if column is not None and bool((after < least).any()):", new="if False:"),
+    Mutant(fault="columns at the left edge of a window not hidden", file="blocked.py", tests=(CORE, "test_windowed.py"),
+           old="for columns in (slice(0, start), slice(stop, keys.shape[2])):",
+           new="for columns in (slice(stop, keys.shape[2]),):"),
+    Mutant(fault="merge without its weights", file="core.py", tests=(CORE,),
+           old="shares = (sums / total)[..., None]", new="shares = (sums / sums)[..., None]"),
+    Mutant(fault="merged log-sum-exp forgets the peak", file="core.py", tests=(CORE,),
+           old="total.log() + peak)", new="total.log())"),
+    Mutant(fault="sink takes no weight", file="core.py", tests=(CORE,),
+           old="attended.output * share[..., None].to(attended.output.dtype)", new="attended.output"),
+    Mutant(fault="sink forgotten in the weights", file="inspection.py",
+           old="weights = torch.cat([scores, logit], dim=-1).softmax(dim=-1)[..., :-1]",
+           new="weights = scores.softmax(dim=-1)"),
+    Mutant(fault="heads and positions transposed in the output", file="core.py", tests=("test_grouped.py",),
+           old="result = output(heads.transpose(1, 2).flatten(2))",
+           new="result = output(heads.reshape(heads.shape[0], heads.shape[2], -1))"),
+    Mutant(fault="heads cut across instead of side by side", file="heads.py", tests=("test_grouped.py",),
+           old="return x.unflatten(-1, (-1, width)).transpose(1, 2)",
+           new="return x.unflatten(-1, (width, -1)).permute(0, 3, 1, 2)"),
+    # rules
+    Mutant(fault="causal hides the token itself", file="rules.py", tests=("test_masks.py", CORE),
+           old="(query[:, :, None] >= places_tensor", new="(query[:, :, None] > places_tensor"),
+    Mutant(fault="causal aligned to the beginning of the keys", file="grid.py", tests=(CORE,),
+           old="device=device, offset=n_key - n_query)", new="device=device)"),
+    Mutant(fault="window one token too long", file="rules.py", tests=("test_masks.py", CORE),
+           old="near = distance <= self.before\n", new="near = distance <= self.before + 1\n"),
+    Mutant(fault="window looks ahead instead of back", file="grid.py", tests=("test_masks.py", CORE),
+           old="return query[:, :, None] - key[:, None, :]", new="return key[:, None, :] - query[:, :, None]"),
+    Mutant(fault="reach cut one column short", file="rules.py", tests=(CORE,),
+           old="stop = n_key if after is None else query.stop + after - first.start",
+           new="stop = n_key if after is None else query.stop + after - first.start - 1"),
+    Mutant(fault="columns called sure one too many", file="rules.py", tests=(CORE,),
+           old="query.start + 1 + after - first.start", new="query.start + 2 + after - first.start"),
+    Mutant(fault="a row that sees nothing is the mean", file="eager.py", tests=(CORE,),
+           old="return output if alive is None else torch.where(alive, output, 0.0)\n", new="return output\n"),
+    Mutant(fault="either rule means both", file="rules.py", tests=("test_masks.py", CORE),
+           old="seen = one if seen is None else seen | one", new="seen = one if seen is None else seen & one"),
+    # positions
+    Mutant(fault="rotary turns the other way", file="positions.py", tests=("test_positions.py", CONTRACT),
+           old="sine = (angle.sin()", new="sine = -(angle.sin()"),
+    Mutant(fault="rotary layouts swapped", file="positions.py", tests=("test_positions.py", CONTRACT),
+           old='if self.config.layout == "half":', new='if self.config.layout != "half":'),
+    Mutant(fault="rotary turns in the type of the heads", file="positions.py", tests=("test_positions.py",),
+           old="precise = torch.promote_types(heads.dtype, torch.float32)", new="precise = heads.dtype"),
+    Mutant(fault="ALiBi rewards distance", file="positions.py", tests=("test_positions.py", CONTRACT),
+           old="return -slopes[:, None, None]", new="return slopes[:, None, None]"),
+    Mutant(fault="T5 buckets of past and future swapped", file="positions.py", tests=("test_positions.py", CONTRACT),
+           old="offset = (distance < 0) * n_buckets", new="offset = (distance > 0) * n_buckets"),
+    Mutant(fault="Llama 3 scaling ramps the wrong way", file="scalings.py", tests=("test_positions.py",),
+           old="return (1.0 - kept) * plain / self.factor + kept * plain",
+           new="return kept * plain / self.factor + (1.0 - kept) * plain"),
+    # looking
+    Mutant(fault="rows of weights turned to the places of the first rows", file="grouped.py",
+           tests=("test_grouped.py", CONTRACT),
+           old="places_tensor(places, x.device)[:, chosen]", new="places_tensor(places, x.device)[:, : len(chosen)]"),
+    # caches
+    Mutant(fault="slots read ahead where the mask has no entry for them", file="caching.py",
+           old="if is_slow and self._hides_empty else 1", new="if is_slow else 1"),
+    Mutant(fault="cropped slots keep what stood there", file="buffers.py", tests=("test_buffers.py", CONTRACT),
+           old="tensor[sample, :, new:old] = 0", new="pass"),
+    Mutant(fault="growing forgets the old tokens", file="buffers.py", tests=("test_buffers.py",),
+           old="            new[:, :, : old.shape[2]] = old\n", new=""),
+    Mutant(fault="ring one slot off when it wraps", file="buffers.py", tests=("test_buffers.py", "test_windowed.py"),
+           old="head = min(stop - start, n_slots - start % n_slots)",
+           new="head = min(stop - start, n_slots - start % n_slots - 1)"),
+    Mutant(fault="int8 scale of 128", file="buffers.py", tests=("test_buffers.py",),
+           old="keepdim=True) / 127.0", new="keepdim=True) / 128.0"),
+    Mutant(fault="padding counted as tokens", file="buffers.py", tests=("test_buffers.py", CONTRACT),
+           old="if real is None else real.cumsum(dim=1) - 1", new=""),
+    # latent and indexed
+    Mutant(fault="rotary key of the latent not turned", file="latents.py",
+           old="        rope = rope if places is None else self.rotary.rotate(rope, places)\n        return torch.cat([self",
+           new="        return torch.cat([self"),
+    Mutant(fault="latent not normed", file="latents.py",
+           old="torch.cat([self.latent_norm(latent), rope]", new="torch.cat([latent, rope]"),
+    Mutant(fault="rotary part before the rest of the query", file="latent.py",
+           old="torch.cat([queries.nope, queries.rope], dim=-1)", new="torch.cat([queries.rope, queries.nope], dim=-1)"),
+    Mutant(fault="heads and samples transposed in the absorbed form", file="latents.py", tests=("test_latent.py", CONTRACT),
+           old="return torch.bmm(rows, matrices).view(n_heads, batch, n_query, -1).transpose(0, 1)",
+           new="return torch.bmm(rows, matrices).view(batch, n_heads, n_query, -1)"),
+    Mutant(fault="indexer without its ReLU", file="indexed.py", tests=("test_indexed.py", CONTRACT),
+           old="keys[:, 0].mT).relu()", new="keys[:, 0].mT)"),
+    Mutant(fault="hidden keys among the picked count as picked", file="indexed.py", tests=("test_indexed.py", CONTRACT),
+           old="valid=scores.gather(2, chosen) > -torch.inf", new="valid=torch.ones_like(chosen, dtype=torch.bool)"),
+    # windows with global tokens, low rank
+    Mutant(fault="global tokens counted twice", file="global_tokens.py", tests=("test_windowed.py", CONTRACT),
+           old="return ((distance > self.before) | (distance < -self.after)) &", new="return (distance == distance) &"),
+    Mutant(fault="global queries use the ordinary projection", file="windowed.py", tests=("test_windowed.py", CONTRACT),
+           old="self._turned(self.global_query, chosen.of(asking, 1)", new="self._turned(self.query, chosen.of(asking, 1)"),
+    Mutant(fault="low rank projects values with the keys' matrix", file="low_rank.py", tests=("test_low_rank.py", CONTRACT),
+           old="(self.key if self.value is None else self.value)[:, :, :n_key]", new="self.key[:, :, :n_key]"),
+    Mutant(fault="low rank lets padding under a bias into its slots", file="low_rank.py", tests=("test_low_rank.py", CONTRACT),
+           old="if order.kept is not None and self.config.bias:", new="if False:"),
+    # clustered heads
+    Mutant(fault="outputs in the order of clusters", file="membership.py", tests=("test_clustered.py",),
+           old="of_head = (leads.cumsum(dim=1) - 1).gather(1, leaders)",
+           new="of_head = (leads.cumsum(dim=1) - 1).gather(1, leaders).sort(dim=1).values"),
+    Mutant(fault="heads take other heads' values", file="shared.py", tests=("test_clustered.py",),
+           old="output = mixed_by_head(by_head(weights.view(*q.shape[:3], v.shape[2]), of_head), v)",
+           new="output = mixed_by_head(by_head(weights.view(*q.shape[:3], v.shape[2]), of_head), v.flip(1))"),
+    Mutant(fault="a single sample keeps the keys of the last one", file="clustered_cache.py", tests=("test_clustered.py",),
+           old="if self._heads is None or self._heads[0] is not members:", new="if self._heads is None:"),
+    Mutant(fault="a single sample projects the first heads", file="clustered.py", tests=("test_clustered.py",),
+           old="None if bias is None else bias[h]) for h in heads]",
+           new="None if bias is None else bias[h]) for h in range(len(heads))]"),
+    Mutant(fault="clusters by single linkage", file="clusters.py", tests=("test_clustered.py",),
+           old="row = (of_low * between[sample, low] + of_high * between[sample, high]) / (of_low + of_high)",
+           new="row = torch.minimum(between[sample, low], between[sample, high])"),
+    # configurations
+    Mutant(fault="scale of the configuration ignored", file="heads.py",
+           old="return self.width**-0.5 if self.scale is None else self.scale", new="return self.width**-0.5"),
+    Mutant(fault="scores scaled by the whole width", file="heads.py",
+           old="return self.width**-0.5 if self.scale is None", new="return self.dim**-0.5 if self.scale is None"),
+)  # fmt: skip
+
+
+def verdicts(mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, str | None]]:
+    """Each mutant with the first test that failed, or None if it survived."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ("attending", "tests/attention"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", "tests/__init__.py"):
+            if (ROOT / name).exists():
+                shutil.copy(ROOT / name, copy / name)
+        for mutant in mutants:
+            path = copy / "attending" / "attention" / mutant.file
+            source = path.read_text(encoding="utf-8")
+            if source.count(mutant.old) != 1:
+                raise ValueError(f"{mutant.fault}: {mutant.old!r} stands {source.count(mutant.old)} times in {mutant.file}")
+            path.write_text(source.replace(mutant.old, mutant.new), encoding="utf-8")
+            try:
+                yield mutant, _first_failure(copy, mutant.tests)
+            finally:
+                path.write_text(source, encoding="utf-8")
+
+
+def _first_failure(copy: Path, tests: Sequence[str]) -> str | None:
+    files = [f"tests/attention/{name}" for name in tests]
+    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *files]
+    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            command, cwd=copy, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer in {TIME_LIMIT_S} s"
+    if done.returncode == 0:
+        return None
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return failed[0].split(" - ")[0] if failed else f"pytest ended with {done.returncode}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the verdicts; the exit status is the number of survivors."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="mutants whose fault or file has one of these words")
+    words = parser.parse_args(arguments).only
+    chosen = [m for m in MUTANTS if words is None or any(word in f"{m.fault} {m.file}" for word in words)]
+    survivors = []
+    for mutant, killer in verdicts(chosen):
+        sys.stdout.write(f"{'survived' if killer is None else 'killed  '}  {mutant.file}: {mutant.fault}  {killer or ''}\n")
+        sys.stdout.flush()
+        if killer is None:
+            survivors.append(mutant)
+    sys.stdout.write(f"{len(chosen) - len(survivors)} of {len(chosen)} killed\n")
+    return len(survivors)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
