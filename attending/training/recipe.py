@@ -54,9 +54,10 @@ def tabular_recipe(*, visible: frozenset[str] = frozenset(), members: int = 5) -
 
 FEW = 500
 """Cases under which batches are smaller, so that there are enough steps without hundreds of epochs."""
-STEPS = 300
-"""Steps that a multi-modal model takes at least, within `EPOCHS`."""
-EPOCHS = (40, 100)
+EPOCHS = 40
+STEPS = (300, 640)
+"""A multi-modal model trains for `EPOCHS`, but not for fewer or more steps than these: more over-fit (journal, "Clinic")."""
+EPOCHS_BETWEEN = (20, 100)
 
 
 def multimodal_recipe(n_cases: int, *, visible: frozenset[str] = frozenset(), members: int = 2) -> Recipe:
@@ -75,11 +76,13 @@ def multimodal_recipe(n_cases: int, *, visible: frozenset[str] = frozenset(), me
         ImageConfig(visible=seen),
     )
     batch_size = 32 if n_cases < FEW else 64
-    epochs = math.ceil(STEPS * batch_size / max(1, n_cases))
+    least, enough = (math.ceil(steps * batch_size / max(1, n_cases)) for steps in STEPS)
+    epochs = min(max(EPOCHS, least), enough)
+    fewest, most = EPOCHS_BETWEEN
     return Recipe(
         diagnoser=DiagnoserConfig(modalities=modalities, fusion=(), readout=attention, pair_rank=8, dropout=0.1),
         training=TrainingConfig(
-            epochs=min(max(epochs, EPOCHS[0]), EPOCHS[1]),
+            epochs=min(max(epochs, fewest), most),
             members=members,
             batch_size=batch_size,
             weight_decay=1.0,
