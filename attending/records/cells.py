@@ -83,11 +83,10 @@ def read_column(
         views=table.cells(view.name) if view else None,
         unit_cells=_unit_cells(table, column),
     )
-    if column.role in (Role.NUMBER, Role.AGE):
-        marked = (table.cells(column.name)[i] for i in rows)
-        refuse_other_marks(marked, column.rules.decimal, place=f'{table.name} column "{column.name}"')
-    read = _READERS[column.role]
     raw = table.cells(column.name)
+    if column.role in (Role.NUMBER, Role.AGE):
+        refuse_other_marks((raw[i] for i in rows), column.rules.decimal, place=f'{table.name} column "{column.name}"')
+    read = _READERS[column.role]
     result = []
     # evidence is frozen, so equal cells at one time with one unit may share it: most signs and many numbers repeat
     seen: dict[tuple[str, Hours | str, str | None], Cell] = {}

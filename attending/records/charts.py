@@ -133,7 +133,8 @@ def _charts(
     text: "_Texts",
 ) -> Iterator[Chart]:
     """A chart per case, in the order of `rows.by_case`, with what each companion gave it."""
-    wider = [[table.cells(column.name)[i] for i in rows.used] for column in schema.of(Role.GROUP)]
+    whole = [table.cells(column.name) for column in schema.of(Role.GROUP)]
+    wider = [[cells[i] for i in rows.used] for cells in whole]
     group_of = dict(zip(rows.used, widest_groups([rows.patients[i] for i in rows.used], wider), strict=True))
     position = {i: at for at, i in enumerate(rows.used)}
     for at, (case, own) in enumerate(rows.by_case.items()):

@@ -20,6 +20,7 @@ from attending.records import (
     Role,
     Schema,
     SchemaError,
+    Table,
     Target,
     TargetKind,
     infer_schema,
@@ -397,3 +398,26 @@ def test_each_row_may_be_declared_a_person(csv: Write) -> None:
     charts = _read(csv("crp\n1\n2"), schema).charts
     assert [chart.patient for chart in charts] == ["row 2", "row 3"]
     assert replace(charts[0], truth={}).id == "row 2"
+
+
+def test_columns_are_taken_out_of_the_frame_as_often_for_many_rows_as_for_few(
+    csv: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column taken out once for each row made reading grow with the square of the rows."""
+    schema = _schema(_number("crp"), Column(name="family", role=Role.GROUP))
+    taken = 0
+    take = Table.cells
+
+    def counted(table: Table, column: str) -> list[str | None]:
+        nonlocal taken
+        taken += 1
+        return take(table, column)
+
+    monkeypatch.setattr(Table, "cells", counted)
+    found = []
+    for n in (10, 40):
+        taken = 0
+        rows = "\n".join(f"p{i},f{i},{i}.5,{i % 2}" for i in range(n))
+        assert len(_read(csv(f"patient,family,crp,dx\n{rows}\n"), schema).charts) == n
+        found.append(taken)
+    assert found[0] == found[1]
