@@ -23,21 +23,12 @@ def demo(out: Path, *, patients: int = 800, seed: int = 1) -> None:
     run_table(
         table,
         out=out / "report",
-        targets=(),
-        positive=None,
         schema_file=out / "clinic" / "schema.toml",
-        ignore=(),
-        only=(),
-        where=None,
         companions={"labs": out / "clinic" / "labs.csv"},
         protocol="split",
-        folds=5,
-        repeats=None,
         members=1,
         seed=seed,
         device="cpu",
-        threads=0,
-        is_strict=False,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from attending.commands.auditing import audit_first
 from attending.commands.declaring import protocol_kind, require_target
@@ -20,22 +21,22 @@ def run_table(
     table: Path,
     *,
     out: Path,
-    targets: Sequence[str],
-    positive: str | None,
-    patient: str | None,
-    schema_file: Path | None,
-    ignore: Sequence[str],
-    only: Sequence[str],
-    where: str | None,
-    companions: Mapping[str, Path],
-    protocol: str,
-    folds: int,
-    repeats: int | None,
-    members: int | None,
-    seed: int,
-    device: str,
-    threads: int,
-    is_strict: bool,
+    targets: Sequence[str] = (),
+    positive: str | None = None,
+    patient: str | None = None,
+    schema_file: Path | None = None,
+    ignore: Sequence[str] = (),
+    only: Sequence[str] = (),
+    where: str | None = None,
+    companions: Mapping[str, Path] = MappingProxyType({}),
+    protocol: str = "auto",
+    folds: int = 5,
+    repeats: int | None = None,
+    members: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int = 0,
+    is_strict: bool = False,
     text_encoder: str | None = None,
     tunes_encoder: bool = False,
     image_encoder: str | None = None,
