@@ -60,7 +60,8 @@ def intercept_given(
 ) -> Float[np.ndarray, " resample"]:
     """Intercept of logit P(truth) = intercept + offset, by maximum likelihood. NaN where a class is absent."""
     possible = _has_both(truth, weights)
-    a = np.zeros(len(weights))
+    # Steps are bounded, so the search begins in the middle: from 0 it would not reach the offsets of a slope of 50.
+    a = np.full(len(weights), -offset.mean())
     if len(weights) > 1:
         middle = intercept_given(offset, truth, weights.mean(axis=0, keepdims=True))
         a[:] = np.nan_to_num(middle[0])

@@ -89,6 +89,16 @@ def test_profile_likelihood_agrees_with_a_refit_at_its_ends():
         assert 2 * (best - held) == pytest.approx(stats.chi2.ppf(0.95, 1), abs=1e-3)
 
 
+def test_the_slope_of_crowded_probabilities_is_that_of_spread_ones_times_the_crowding():
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=40)
+    truth = z + 1.5 * rng.normal(size=40) > 1.2
+    spread = slope_interval(one(outcomes_of(expit(z), truth)), 0.95)
+    crowded = slope_interval(one(outcomes_of(expit(z / 20 - 1.65), truth)), 0.95)
+    assert np.isfinite(spread).all()
+    assert crowded == pytest.approx(tuple(20 * end for end in spread), rel=1e-4)
+
+
 def test_transformed_intervals_stay_where_they_belong():
     assert normal(0.9, 0.2, "share", 0.95)[1] < 1.0
     assert normal(0.1, 0.2, "positive", 0.95)[0] > 0.0
