@@ -23,7 +23,7 @@ from attending.artefacts import MANIFEST, sha256, write_text
 from attending.audit import Finding, Verdict, audit_intake, audit_parts
 from attending.audit.procedure import check_answers, check_company, check_kinds, check_predictions
 from attending.baselines.catalog import forced_baselines
-from attending.case import Case, Demographics, Note, Scan
+from attending.case import Case, Note, Scan
 from attending.cohort import Protocol, plan_protocol
 from attending.diagnosis import Task
 from attending.evaluation.errors import worst_errors_text
@@ -39,7 +39,7 @@ from attending.model.diagnoser import Tokenizers
 from attending.model.trained import MODEL, TrainedModel, network_from
 from attending.records import Schema, to_toml
 from attending.report import Primary, Report, chosen_words, conduct_of, gather, write_report
-from attending.training.bridge import members_of
+from attending.training.bridge import members_of, with_subgroups
 from attending.training.encoders import with_cache, with_frozen_images, with_frozen_text, with_tuned_text
 from attending.training.learner import BaselineLearner, DiagnoserLearner, Learner
 from attending.training.recipe import Recipe, default_recipe, default_repeats
@@ -119,50 +119,18 @@ def hold_study(
     stops the command `attending run`, and heads the report of a study that is held from Python.
     """
     begun = datetime.now(UTC)
-    task, schema = intake.task, intake.schema
-    verdict = audit or audit_intake(intake)
-    own = intake.own_ids()  # a study is the same whatever the order of rows and whatever the project's key
-    cases = sorted((case for case in intake.cases if case.truth), key=lambda case: own[case.id])
-    unknown = len(intake.cases) - len(cases)
-    if not cases:
-        raise StudyError(f"{intake.table.name}: the target is unknown in every row; nothing can be learned or judged")
-    repeats = default_repeats(cases) if plan.repeats is None else plan.repeats
-    protocol = plan_protocol(
-        members_of(cases),
-        kind=plan.protocol,
-        folds=plan.folds,
-        repeats=repeats,
-        seed=plan.seed,
-        primary=primary_findings(schema),
-    )
+    schema = intake.schema
+    cases = _taking_part(intake)
+    protocol = _protocol(plan, cases, schema=schema)
     said(protocol.reason)
-    verdict = verdict.with_findings(audit_parts(intake, protocol), checks=("parts of the protocol",))
+    verdict = (audit or audit_intake(intake)).with_findings(audit_parts(intake, protocol), checks=("parts of the protocol",))
     recipe = _recipe(plan, cases, schema=schema)
     work = _open(out, intake=intake, plan=plan, recipe=recipe, protocol=protocol, schema=schema)
-    reading = with_cache(recipe.diagnoser, work)
-    fused = DiagnoserLearner(name=FUSED, diagnoser=reading, training=recipe.training, device=plan.device)
-    baselines = [BaselineLearner(config=config, visible=schema.visible) for config in forced_baselines(cases)]
-    learners: list[Learner] = [fused, *baselines]
-    declared = Declared(rules=_rules(schema), seed=plan.seed)
-    trial = hold_trial(
-        cases,
-        learners,
-        protocol=protocol,
-        task=task,
-        declared=declared,
-        workplace=Workplace(cases={case.id: case for case in cases}, folder=work),
-        threads=plan.threads,
-        told=told,
-    )
+    trial = _trial(intake, cases, plan=plan, recipe=recipe, protocol=protocol, work=work, told=told)
     said("judging")
-    trial = replace(trial, outcomes=with_subgroups(trial.outcomes, cases))
     results = judge(_compared(trial.outcomes), primary=FUSED, terms=terms_of(schema, protocol, seed=plan.seed))
-    model = _delivered(trial, cases, recipe=recipe, task=task, intake=intake, plan=plan)
-    is_crossed = protocol.kind not in ("split", "quick")
-    verdict = verdict.with_findings(
-        _tried(model, cases, trial, is_crossed=is_crossed), checks=("repetition", "company", "idleness", "predictions")
-    )
-    seconds = (datetime.now(UTC) - begun).total_seconds()
+    model = _delivered(trial, cases, recipe=recipe, task=intake.task, intake=intake, plan=plan)
+    verdict = verdict.with_findings(_tried(model, cases, trial, split=_split_name(protocol)), checks=TRIED)
     study = Study(
         intake=intake,
         protocol=protocol,
@@ -170,14 +138,68 @@ def hold_study(
         trial=trial,
         model=model,
         results=results,
-        unknown=unknown,
-        seconds=seconds,
+        unknown=len(intake.cases) - len(cases),
+        seconds=(datetime.now(UTC) - begun).total_seconds(),
     )
     if (work / JOURNAL).exists():
         (work / JOURNAL).replace(out / JOURNAL)
     _write(study, plan=plan, out=out, audit=verdict)
     shutil.rmtree(work)
     return study
+
+
+def _taking_part(intake: Intake) -> list[Case]:
+    """The cases with any recorded truth, in an order that neither the table's rows nor the project's key decide."""
+    own = intake.own_ids()
+    cases = sorted((case for case in intake.cases if case.truth), key=lambda case: own[case.id])
+    if not cases:
+        raise StudyError(f"{intake.table.name}: the target is unknown in every row; nothing can be learned or judged")
+    return cases
+
+
+def _protocol(plan: Plan, cases: Sequence[Case], *, schema: Schema) -> Protocol:
+    return plan_protocol(
+        members_of(cases),
+        kind=plan.protocol,
+        folds=plan.folds,
+        repeats=default_repeats(cases) if plan.repeats is None else plan.repeats,
+        seed=plan.seed,
+        primary=primary_findings(schema),
+    )
+
+
+def _split_name(protocol: Protocol) -> str:
+    """What rows of results call the part that was judged."""
+    return "test" if protocol.kind in ("split", "quick") else "cv"
+
+
+def _trial(
+    intake: Intake,
+    cases: Sequence[Case],
+    *,
+    plan: Plan,
+    recipe: Recipe,
+    protocol: Protocol,
+    work: Path,
+    told: Told,
+) -> Trial:
+    """The fused model and the forced baselines on the same folds; outcomes with age band and sex as strata."""
+    schema = intake.schema
+    reading = with_cache(recipe.diagnoser, work)
+    fused = DiagnoserLearner(name=FUSED, diagnoser=reading, training=recipe.training, device=plan.device)
+    baselines = [BaselineLearner(config=config, visible=schema.visible) for config in forced_baselines(cases)]
+    learners: list[Learner] = [fused, *baselines]
+    trial = hold_trial(
+        cases,
+        learners,
+        protocol=protocol,
+        task=intake.task,
+        declared=Declared(rules=_rules(schema), seed=plan.seed),
+        workplace=Workplace(cases={case.id: case for case in cases}, folder=work),
+        threads=plan.threads,
+        told=told,
+    )
+    return replace(trial, outcomes=with_subgroups(trial.outcomes, cases))
 
 
 def _recipe(plan: Plan, cases: Sequence[Case], *, schema: Schema) -> Recipe:
@@ -196,11 +218,10 @@ def _recipe(plan: Plan, cases: Sequence[Case], *, schema: Schema) -> Recipe:
 def terms_of(schema: Schema, protocol: Protocol, *, seed: int) -> Terms:
     """What the schema and the protocol fixed before results were opened."""
     primary = schema.primary
-    is_one_split = protocol.kind in ("split", "quick")
     return Terms(
         target=", ".join(target.column for target in schema.targets),
         protocol=protocol.kind,
-        split="test" if is_one_split else "cv",
+        split=_split_name(protocol),
         rules=_rules(schema),
         primary_metric=primary.metric if primary else "auroc",
         primary_finding=primary.finding if primary else None,
@@ -222,35 +243,6 @@ def _rules(schema: Schema) -> Mapping[str, Rule]:
         finding: Rule.from_dict({names.get(threshold.rule, threshold.rule): threshold.value})
         for finding, threshold in schema.thresholds.items()
     }
-
-
-AGE_BANDS = ((0, 18), (18, 45), (45, 65), (65, 80), (80, None))
-"""Bands in which results are told, from … to below … years."""
-
-
-def with_subgroups(outcomes: Mapping[str, Outcomes], cases: Sequence[Case]) -> dict[str, Outcomes]:
-    """The outcomes with age band and sex as strata, where any case states them and no column of the table did."""
-    told: dict[str, dict[str, str]] = {"age band": {}, "sex": {}}
-    for case in cases:
-        for one in case.of(Demographics):
-            if one.age_years is not None:
-                told["age band"][case.id] = _band(one.age_years)
-            if one.sex is not None:
-                told["sex"][case.id] = one.sex
-    held = {}
-    for model, rows in outcomes.items():
-        new = {
-            name: np.array([by_id.get(str(id), "not stated") for id in rows.ids])
-            for name, by_id in told.items()
-            if by_id and name not in rows.strata
-        }
-        held[model] = replace(rows, strata={**rows.strata, **new})
-    return held
-
-
-def _band(age_years: float) -> str:
-    low, high = next((low, high) for low, high in AGE_BANDS if high is None or age_years < high)
-    return f"{low} years or more" if high is None else f"{low} to {high - 1} years"
 
 
 def _compared(outcomes: Mapping[str, Outcomes]) -> dict[str, Outcomes]:
@@ -314,10 +306,9 @@ def _provenance(intake: Intake, plan: Plan) -> dict[str, Any]:
 
 def _write(study: Study, *, plan: Plan, out: Path, audit: Verdict | None) -> None:
     study.model.save(out / MODEL)
-    split = "test" if study.protocol.kind in ("split", "quick") else "cv"
     own = study.intake.own_ids()
     named = {model: _with_own_ids(rows, own) for model, rows in study.trial.outcomes.items()}
-    write_text(out / PREDICTIONS, predictions_text({split: named}))
+    write_text(out / PREDICTIONS, predictions_text({_split_name(study.protocol): named}))
     local = out / LOCAL
     local.mkdir(mode=0o700, exist_ok=True)
     write_text(local / WORST_ERRORS, worst_errors_text(named[FUSED]))
@@ -383,14 +374,14 @@ def count_opening(intake: Intake, out: Path) -> int:
     return sum(all(one[key] == entry[key] for key in ("data_sha256", "targets")) for one in held)
 
 
-def _tried(model: TrainedModel, cases: Sequence[Case], trial: Trial, *, is_crossed: bool) -> tuple[Finding, ...]:
+def _tried(model: TrainedModel, cases: Sequence[Case], trial: Trial, *, split: str) -> tuple[Finding, ...]:
     """T13 and T16 to T20, asked of the delivered model on some of the cases and of what the trial predicted."""
     some = list(cases[:: max(1, len(cases) // MOST_TRIED)])
     return (
         *check_answers(model.probability, some),
         *check_company(model.probability, some),
         *check_kinds(model.probability, some),
-        *check_predictions({"cv" if is_crossed else "test": trial.outcomes}),
+        *check_predictions({split: trial.outcomes}),
     )
 
 

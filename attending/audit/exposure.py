@@ -7,10 +7,10 @@ from PIL import Image
 
 from attending.audit.check import Check
 from attending.audit.finding import Finding, Severity
-from attending.audit.material import Material
+from attending.audit.material import MOSTLY_WHITE, WHITE, Material
 from attending.case import Scan
 
-_WHITE, _SIDE = 0.998, 32
+_SIDE = 32
 _FEWEST_FOR_A_MEAN = 20
 
 
@@ -22,7 +22,7 @@ class ExposureCheck(Check):
 
     name: str = "exposure"
     traps: tuple[str, ...] = ("T9",)
-    saturated: float = 0.3
+    saturated: float = MOSTLY_WHITE
     dark: float = 0.1
     flat: float = 0.002
     inverted: float = -0.3
@@ -59,7 +59,7 @@ class ExposureCheck(Check):
     def _fault(self, pixels: np.ndarray, correlation: float) -> str | None:
         if pixels.std() < self.flat:
             return "of one grey"
-        if (pixels >= _WHITE).mean() > self.saturated:
+        if (pixels >= WHITE).mean() > self.saturated:
             return "saturated"
         if np.quantile(pixels, 0.99) < self.dark:
             return "nearly black"

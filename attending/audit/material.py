@@ -18,7 +18,8 @@ from attending.records import Records, Schema, Table
 
 FEWEST = 10
 """Groups with and groups without a finding from which on anything is said about what predicts it."""
-
+WHITE, MOSTLY_WHITE = 0.998, 0.3
+"""From this brightness on a pixel is saturated, and a film of which at least this share is saturated shows little."""
 
 PARTS = ("train", "test", "tune", "calibrate")
 

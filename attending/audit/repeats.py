@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 
 from attending.audit.check import Check
 from attending.audit.finding import Finding, Severity
-from attending.audit.material import Material
+from attending.audit.material import MOSTLY_WHITE, WHITE, Material
 from attending.case import Note, Scan
 
 _SIDE, _FINE_SIDE = 32, 64
@@ -26,9 +26,8 @@ _BLOCK = 512
 _LEAST, _LEAST_CROPPED = 64, 128
 """Pixels of the shorter side below which strangers look alike, whole and cropped; smaller films are compared exactly."""
 _EMPTY = 1e-3
-"""Standard deviation of grey below which a film shows nothing; equal empty films say nothing about patients."""
-_WHITE, _MOSTLY_WHITE = 0.998, 0.3
-"""Nor do films of which so much is saturated."""
+"""Standard deviation of grey below which a film shows nothing; equal empty films say nothing about patients,
+nor do films that are `MOSTLY_WHITE`."""
 _EFFECT = "a test case may have been seen in training, so that results are too good; twins also count twice"
 
 
@@ -52,7 +51,7 @@ class RepeatsCheck(Check):
             (case, scan.pixels)
             for case, chart in enumerate(material.charts)
             for scan in chart.of(Scan)
-            if scan.pixels.std() > _EMPTY and (scan.pixels >= _WHITE).mean() < _MOSTLY_WHITE
+            if scan.pixels.std() > _EMPTY and (scan.pixels >= WHITE).mean() < MOSTLY_WHITE
         ]
         exact = _equal([(case, hashlib.sha256(pixels.tobytes()).hexdigest()) for case, pixels in films])
         near = self._neighbours(films) - exact

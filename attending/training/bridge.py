@@ -5,11 +5,12 @@ Evaluation and cohort know no cases and cases know neither; this is the only pla
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 
-from attending.case import KINDS, Case, Chart
+from attending.case import KINDS, Case, Chart, Demographics
 from attending.cohort import Member
 from attending.diagnosis import Task
 from attending.evaluation.outcomes import Outcomes
@@ -86,3 +87,32 @@ def joined(parts: Sequence[Outcomes]) -> Outcomes:
         fold=np.concatenate([part.fold for part in parts]),
         **{name: all_of(name) for name in optional},
     )
+
+
+AGE_BANDS = ((0, 18), (18, 45), (45, 65), (65, 80), (80, None))
+"""Bands in which results are told, from … to below … years."""
+
+
+def with_subgroups(outcomes: Mapping[str, Outcomes], cases: Sequence[Case]) -> dict[str, Outcomes]:
+    """The outcomes with age band and sex as strata, where any case states them and no column of the table did."""
+    told: dict[str, dict[str, str]] = {"age band": {}, "sex": {}}
+    for case in cases:
+        for one in case.of(Demographics):
+            if one.age_years is not None:
+                told["age band"][case.id] = _band(one.age_years)
+            if one.sex is not None:
+                told["sex"][case.id] = one.sex
+    held = {}
+    for model, rows in outcomes.items():
+        new = {
+            name: np.array([by_id.get(str(id), "not stated") for id in rows.ids])
+            for name, by_id in told.items()
+            if by_id and name not in rows.strata
+        }
+        held[model] = replace(rows, strata={**rows.strata, **new})
+    return held
+
+
+def _band(age_years: float) -> str:
+    low, high = next((low, high) for low, high in AGE_BANDS if high is None or age_years < high)
+    return f"{low} years or more" if high is None else f"{low} to {high - 1} years"
