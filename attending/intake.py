@@ -26,7 +26,7 @@ from attending.records import (
     to_toml,
 )
 
-NO_COMPANIONS: Mapping[str, Path] = MappingProxyType({})
+NO_COMPANIONS: Mapping[str, Path | Table] = MappingProxyType({})
 
 LONGEST_SIDE = 512
 """Pixels to which larger films are shrunk on reading; no encoder here looks at more."""
@@ -80,15 +80,18 @@ def declare(
     `masks_label_words` declares it, whatever the file says. `patient` names the patient column for inference, or is `EACH_ROW`.
     Raises `SchemaError` for it beside a schema file.
     """
-    if masks_label_words:
-        found = declare(table, schema=schema, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
-        return replace(found, masks_label_words=True)
-    if schema is None:
-        return infer_schema(table, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
-    if patient is not None:
-        raise SchemaError(f"--patient {patient}: {schema.name} declares who the patient is; change it there and leave this out")
-    declared = restrict(load_schema(schema), ignore=ignore, only=only)
-    return aim(declared, table, targets=targets, positive=positive) if targets or positive else declared
+
+    def found() -> Schema:
+        if schema is None:
+            return infer_schema(table, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
+        if patient is not None:
+            raise SchemaError(
+                f"--patient {patient}: {schema.name} declares who the patient is; change it there and leave this out"
+            )
+        declared = restrict(load_schema(schema), ignore=ignore, only=only)
+        return aim(declared, table, targets=targets, positive=positive) if targets or positive else declared
+
+    return replace(found(), masks_label_words=True) if masks_label_words else found()
 
 
 def take_in(
@@ -96,15 +99,15 @@ def take_in(
     schema: Schema,
     *,
     key_file: Path,
-    companions: Mapping[str, Path] = NO_COMPANIONS,
+    companions: Mapping[str, Path | Table] = NO_COMPANIONS,
     is_strict: bool = False,
     needs_truth: bool = True,
 ) -> Intake:
     """Charts by the schema, cases by the privacy rules, hashed with the project's key (made on first use).
 
-    `companions` are long-format files by kind: labs, notes, images.
+    `companions` are long-format files by kind (labs, notes, images), or the tables that were read from them.
     """
-    beside = {kind: read_table(path) for kind, path in companions.items()}
+    beside = {kind: one if isinstance(one, Table) else read_table(one) for kind, one in companions.items()}
     records = read_charts(
         table,
         schema,

@@ -67,8 +67,9 @@ def run_table(
         patient=patient,
         masks_label_words=masks_label_words,
     )
-    show_schema(with_companions(schema, {kind: read_table(path) for kind, path in companions.items()}))
-    intake = take_in(read, schema, companions=companions, key_file=key_file(out), is_strict=is_strict)
+    beside = {kind: read_table(path) for kind, path in companions.items()}
+    show_schema(with_companions(schema, beside))
+    intake = take_in(read, schema, companions=beside, key_file=key_file(out), is_strict=is_strict)
     err.print(
         f"{len(read)} rows: {intake.records.n_rows_used} used in {len(intake.cases)} cases, {_refused(intake.records.refused)}"
     )
