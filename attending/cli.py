@@ -350,6 +350,22 @@ def clinic(
     draw(out, n_patients=patients, seed=seed)
 
 
+@app.command()
+def limits(
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to keep them in (default: the user's cache folder).", metavar="FILE")
+    ] = None,
+    threads: ThreadsOption = 0,
+) -> None:
+    """Measure what this machine can do, products and memory, so that every time can be held against it.
+
+    Example: attending limits
+    """
+    from attending.commands.comparing import measure
+
+    measure(place=out, threads=threads)
+
+
 def of_system(error: OSError) -> str:
     """What the operating system refused, in one sentence: which file, why, and what to do where that is known."""
     remedies = {

@@ -4,13 +4,14 @@ FLOPs are those of the matrix products, as `torch.utils.flop_counter` counts the
 skipping. `causal_flops` counts only the pairs that a causal mask lets be seen.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, get_args
 
 from attending.attention.errors import AttentionError
 
 Phase = Literal["prefill", "decode", "train"]
+PHASES: tuple[str, ...] = get_args(Phase)
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 """Bytes of one number."""
 SMALLEST = 16
@@ -19,12 +20,22 @@ SMALLEST = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a machine can do: matrix products in FLOP/s by number type, and memory in bytes/s."""
+    """What a machine can do: matrix products in FLOP/s by number type, and memory in bytes/s.
+
+    `bytes_per_s_by_size`: rates of reading so many bytes over and over, which a processor's caches make higher than the
+    memory's where they are few. `machine` and `threads` say for what this holds; `attending.attention.limits` measures it.
+    """
 
     flops_per_s: Mapping[str, float]
     bytes_per_s: float
     machine: str = "unnamed"
     threads: int | None = None
+    bytes_per_s_by_size: Mapping[int, float] = field(default_factory=dict)
+
+    def bandwidth(self, n_bytes: float) -> float:
+        """Bytes/s at which a set of this size can be read again: the best rate of any set as large or larger."""
+        rates = [rate for size, rate in self.bytes_per_s_by_size.items() if size >= n_bytes]
+        return max(rates, default=self.bytes_per_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +52,13 @@ class CacheCost:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One attention layer over `length` tokens of `batch` samples. In decode: one more token, `length` keys with it."""
+    """One attention layer over `length` tokens of `batch` samples. In decode: one more token, `length` keys with it.
+
+    `flops`: matrix products as `torch.utils.flop_counter` counts them on the reference path. `causal_flops`: of these, the
+    pairs that a causal mask lets be seen. `activation_bytes`: what passes between the layer's projections, each once: tokens
+    in, what is projected of them, the heads' answers, tokens out; scores are not among it, because no core holds them whole.
+    `unread_bytes`: the part of the cache that a decode step can leave alone.
+    """
 
     phase: Phase
     dtype: str
@@ -51,11 +68,20 @@ class Cost:
     parameter_bytes: int
     activation_bytes: int
     cache: "CacheCost"
+    unread_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.phase not in PHASES:
+            raise AttentionError(f"cost: found the phase {self.phase!r}, expected one of {', '.join(PHASES)}")
+        if self.dtype == "int8":
+            raise AttentionError(
+                'cost: int8 is how caches store, not how layers compute; write dtype="float32", cache_dtype="int8"'
+            )
 
     @property
     def bytes_moved(self) -> int:
-        """Least traffic: parameters once, activations once, and in decode the cache once."""
-        cache = self.cache.used + self.cache.scales if self.phase == "decode" else 0
+        """Least traffic: parameters once, activations once, and in decode what is read of the cache once."""
+        cache = self.cache.used + self.cache.scales - self.unread_bytes if self.phase == "decode" else 0
         return self.parameter_bytes + self.activation_bytes + cache
 
     @property
@@ -68,7 +94,44 @@ class Cost:
         if self.dtype not in limits.flops_per_s:
             known = ", ".join(sorted(limits.flops_per_s))
             raise AttentionError(f"limits: no rate for {self.dtype}; measured are {known}")
-        return max(self.causal_flops / limits.flops_per_s[self.dtype], self.bytes_moved / limits.bytes_per_s)
+        moved = self.bytes_moved
+        return max(self.causal_flops / limits.flops_per_s[self.dtype], moved / limits.bandwidth(moved))
+
+
+class Costed(Protocol):
+    """What can say what it costs: every `MechanismConfig`."""
+
+    def cost(self, length: int, *, batch: int = 1, dtype: str = "float32", phase: Phase = "prefill") -> Cost:
+        """Cost of one layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaggedCost:
+    """A padded batch with what its padding costs told apart. `padded`: every sample as long as the longest.
+
+    `flops` and `causal_flops` are those of the real tokens alone, as if each sample were run by itself.
+    """
+
+    padded: Cost
+    flops: int
+    causal_flops: int
+
+    @property
+    def padding_flops(self) -> int:
+        """FLOPs that go into tokens which are not there."""
+        return self.padded.flops - self.flops
+
+
+def ragged_cost(config: Costed, lengths: Sequence[int], *, dtype: str = "float32", phase: Phase = "prefill") -> RaggedCost:
+    """Cost of samples of these lengths in one batch, padded to the longest, and of their real tokens alone."""
+    if not lengths:
+        raise AttentionError("cost: found no lengths, expected one for each sample")
+    alone = [config.cost(length, dtype=dtype, phase=phase) for length in lengths]
+    return RaggedCost(
+        padded=config.cost(max(lengths), batch=len(lengths), dtype=dtype, phase=phase),
+        flops=sum(one.flops for one in alone),
+        causal_flops=sum(one.causal_flops for one in alone),
+    )
 
 
 def bytes_of(dtype: str) -> int:
@@ -87,6 +150,10 @@ def slots_cost(
     widths: Mapping[str, tuple[int, int]], *, used: int, allocated: int, batch: int, dtype: str, per_token: int | None = None
 ) -> CacheCost:
     """Bytes of a memory of `allocated` slots, `used` of them full. `per_token` None: each token fills one slot more."""
+    if used < 0 or batch < 1:
+        raise AttentionError(
+            f"cost: found a length of {used} and a batch of {batch}; expected 0 tokens or more of 1 sample or more"
+        )
     per_slot = sum(heads * dim for heads, dim in widths.values()) * bytes_of(dtype)
     scale = sum(heads for heads, _ in widths.values()) * BYTES["float32"] if dtype == "int8" else 0
     return CacheCost(
