@@ -16,7 +16,7 @@ from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, cache_co
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Places
 from attending.attention.mechanism import MechanismConfig
-from attending.attention.positions import RotaryConfig
+from attending.attention.positions import PositionEncoding, RotaryConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,8 @@ class LatentShape(MechanismConfig):
     `query_latent_dim` None makes queries straight from the tokens. In self-attention `rotary` turns the `rope_dim` numbers;
     over a context they stay as they are. Scores are divided by √(nope_dim + rope_dim), times the scaling's factor (YaRN's m²).
     """
+    `norms_latents` False remembers latents as they are projected, `bias` adds biases to queries and to what is remembered, and
+    `rope_dim` 0 has no rotary part: what attention that was trained otherwise becomes (`conversion`).
 
     latent_dim: int
     rope_dim: int
@@ -36,6 +38,8 @@ class LatentShape(MechanismConfig):
     rotary: RotaryConfig = field(default_factory=lambda: RotaryConfig(layout="interleaved"))
     norm_eps: float = 1e-6
     output_bias: bool = False
+    norms_latents: bool = True
+    bias: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -43,8 +47,8 @@ class LatentShape(MechanismConfig):
         small = [f"{name}={width}" for name, width in widths.items() if width < 1]
         if small:
             raise AttentionError(f"latent: found {', '.join(small)}; every width is 1 or more")
-        if self.rope_dim < 2 or self.rope_dim % 2:
-            raise AttentionError(f"rope_dim: found {self.rope_dim}, expected an even number of 2 or more")
+        if self.rope_dim < 0 or self.rope_dim % 2:
+            raise AttentionError(f"rope_dim: found {self.rope_dim}, expected an even number, or 0 for no rotary part")
         if not 0.0 <= self.dropout < 1.0:
             raise AttentionError(f"dropout: found {self.dropout}, expected a share of weights in [0, 1)")
 
@@ -92,8 +96,10 @@ class LatentShape(MechanismConfig):
 
     @property
     def parameter_count(self) -> int:
-        norms = self.latent_dim + (self.query_latent_dim or 0)
-        return self.row_products + self.up_products + norms + (self.dim if self.output_bias else 0)
+        norms = self.latent_dim + (self.query_latent_dim or 0) if self.norms_latents else 0
+        remembered = self.n_heads * (self.nope_dim + self.rope_dim) + self.latent_dim + self.rope_dim
+        biases = (remembered if self.bias else 0) + (self.dim if self.output_bias else 0)
+        return self.row_products + self.up_products + norms + biases
 
     def latent_cost(self, *, length: int, batch: int, dtype: str, phase: Phase, cache_dtype: str | None) -> Cost:
         """Cost of attending densely over the latents, in the form that `prefers_absorbed` takes."""
@@ -137,17 +143,19 @@ class LatentProjections(nn.Module):
         self.shape = shape
         heads, latent = shape.n_heads, shape.latent_dim
         self.query_down: nn.Linear | None = None
-        self.query_norm: nn.RMSNorm | None = None
+        self.query_norm: nn.Module | None = None
         if shape.query_latent_dim is not None:
             self.query_down = nn.Linear(shape.dim, shape.query_latent_dim, bias=False)
-            self.query_norm = nn.RMSNorm(shape.query_latent_dim, eps=shape.norm_eps)
-        self.query_up = nn.Linear(shape.query_source_dim, heads * (shape.nope_dim + shape.rope_dim), bias=False)
-        self.latent_down = nn.Linear(shape.source_dim, latent + shape.rope_dim, bias=False)
-        self.latent_norm = nn.RMSNorm(latent, eps=shape.norm_eps)
+            self.query_norm = _norm(shape.query_latent_dim, shape)
+        self.query_up = nn.Linear(shape.query_source_dim, heads * (shape.nope_dim + shape.rope_dim), bias=shape.bias)
+        self.latent_down = nn.Linear(shape.source_dim, latent + shape.rope_dim, bias=shape.bias)
+        self.latent_norm = _norm(latent, shape)
         self.key_up = nn.Linear(latent, heads * shape.nope_dim, bias=False)
         self.value_up = nn.Linear(latent, heads * shape.value_dim, bias=False)
         self.output = nn.Linear(heads * shape.value_dim, shape.dim, bias=shape.output_bias)
-        self.rotary = shape.rotary.build(dim=shape.dim, n_heads=heads, head_dim=shape.rope_dim)
+        self.rotary: PositionEncoding = PositionEncoding()
+        if shape.rope_dim > 0:
+            self.rotary = shape.rotary.build(dim=shape.dim, n_heads=heads, head_dim=shape.rope_dim)
 
     def queries(self, x: Float[Tensor, "batch query dim"], places: Places | None) -> LatentQueries:
         """Queries of every head; turned where places are given."""
@@ -192,3 +200,7 @@ def each_head_by_its_own(
     batch, n_heads, n_query, width = heads.shape
     rows = heads.transpose(0, 1).reshape(n_heads, batch * n_query, width)
     return torch.bmm(rows, matrices).view(n_heads, batch, n_query, -1).transpose(0, 1)
+
+
+def _norm(width: int, shape: LatentShape) -> nn.Module:
+    return nn.RMSNorm(width, eps=shape.norm_eps) if shape.norms_latents else nn.Identity()

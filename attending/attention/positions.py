@@ -56,20 +56,33 @@ class RotaryConfig(PositionConfig):
     """RoPE (Su et al. 2021) on the first `rotary_dim` numbers of a head (None: all).
 
     `layout` says which two numbers form a pair: "half" i and i + dim/2 (Llama, Hugging Face), "interleaved" 2i and 2i + 1
-    (the paper, GPT-J, DeepSeek-V3). The wrong one raises no error and costs quality.
+    (the paper, GPT-J, DeepSeek-V3). The wrong one raises no error and costs quality. `frequencies` are radians a place of each
+    pair, instead of those that `base` and `scaling` give.
     """
 
     base: float = 10_000.0
     rotary_dim: int | None = None
     layout: Layout = "half"
     scaling: Scaling | None = None
+    frequencies: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.frequencies is not None:
+            object.__setattr__(self, "frequencies", tuple(self.frequencies))
         if self.layout not in ("half", "interleaved"):
             raise AttentionError(f'layout: found {self.layout!r}, expected "half" or "interleaved"')
 
     def build(self, *, dim: int, n_heads: int, head_dim: int) -> "Rotary":
         return Rotary(self, head_dim)
+
+    def frequencies_of(self, width: int) -> Float[Tensor, " pair"]:
+        """Radians a place of each pair of `width` numbers, float64."""
+        if self.frequencies is None:
+            scaling = self.scaling
+            return plain_frequencies(self.base, width) if scaling is None else scaling.frequencies(self.base, width)
+        if len(self.frequencies) != width // 2:
+            raise AttentionError(f"frequencies: found {len(self.frequencies)} for {width // 2} pairs; give one for each pair")
+        return torch.tensor(self.frequencies, dtype=torch.float64)
 
 
 class Rotary(PositionEncoding):
@@ -84,9 +97,7 @@ class Rotary(PositionEncoding):
         self._width = width
         self._amplitude = 1.0 if config.scaling is None else config.scaling.amplitude
         # Not a buffer: `module.to(bfloat16)` would round the frequencies, and far positions would turn by the wrong angle.
-        self._frequencies = (
-            plain_frequencies(config.base, width) if config.scaling is None else config.scaling.frequencies(config.base, width)
-        )
+        self._frequencies = config.frequencies_of(width)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
