@@ -25,9 +25,9 @@ class LatentShape(MechanismConfig):
 
     `query_latent_dim` None makes queries straight from the tokens. In self-attention `rotary` turns the `rope_dim` numbers;
     over a context they stay as they are. Scores are divided by √(nope_dim + rope_dim), times the scaling's factor (YaRN's m²).
-    """
     `norms_latents` False remembers latents as they are projected, `bias` adds biases to queries and to what is remembered, and
     `rope_dim` 0 has no rotary part: what attention that was trained otherwise becomes (`conversion`).
+    """
 
     latent_dim: int
     rope_dim: int
@@ -37,9 +37,9 @@ class LatentShape(MechanismConfig):
     context_dim: int | None = None
     rotary: RotaryConfig = field(default_factory=lambda: RotaryConfig(layout="interleaved"))
     norm_eps: float = 1e-6
-    output_bias: bool = False
     norms_latents: bool = True
     bias: bool = False
+    output_bias: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -193,6 +193,10 @@ class LatentProjections(nn.Module):
         return each_head_by_its_own(mixed, self.value_up.weight.unflatten(0, (self.shape.n_heads, -1)).mT)
 
 
+def _norm(width: int, shape: LatentShape) -> nn.Module:
+    return nn.RMSNorm(width, eps=shape.norm_eps) if shape.norms_latents else nn.Identity()
+
+
 def each_head_by_its_own(
     heads: Float[Tensor, "batch head query one"], matrices: Float[Tensor, "head one two"]
 ) -> Float[Tensor, "batch head query two"]:
@@ -200,7 +204,3 @@ def each_head_by_its_own(
     batch, n_heads, n_query, width = heads.shape
     rows = heads.transpose(0, 1).reshape(n_heads, batch * n_query, width)
     return torch.bmm(rows, matrices).view(n_heads, batch, n_query, -1).transpose(0, 1)
-
-
-def _norm(width: int, shape: LatentShape) -> nn.Module:
-    return nn.RMSNorm(width, eps=shape.norm_eps) if shape.norms_latents else nn.Identity()
