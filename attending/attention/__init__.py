@@ -20,6 +20,8 @@ from attending.attention.positions import AlibiConfig, LearnedConfig, PositionCo
 from attending.attention.precision import fast_float32
 from attending.attention.rules import Mask
 from attending.attention.scalings import LinearScaling, Llama3Scaling, NtkScaling, Scaling, YarnScaling
+from attending.attention.steps import Step
+from attending.attention.tracing import Trace, trace, traces_within
 from attending.attention.windowed import WindowedAttention, WindowedConfig
 
 __all__ = [
@@ -53,7 +55,9 @@ __all__ = [
     "RelativeBiasConfig",
     "RotaryConfig",
     "Scaling",
+    "Step",
     "Summary",
+    "Trace",
     "WindowedAttention",
     "WindowedConfig",
     "YarnScaling",
@@ -74,5 +78,7 @@ __all__ = [
     "name_of",
     "padding",
     "settings_of",
+    "trace",
+    "traces_within",
     "window",
 ]

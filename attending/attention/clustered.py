@@ -5,7 +5,7 @@ Membership is static (`leaders`, found offline by `clusters.find_clusters`) or f
 the bytes of an MHA cache this saves ½·(1 − n_clusters/n_heads), never more than half. Not a way to save values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,11 +29,21 @@ from attending.attention.membership import (
     bias_at_places,
     first_tokens,
     membership,
+    of_first_or_not,
     put_at_places,
 )
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias, Scoring
-from attending.attention.shared import biases_by_head, by_head, dropped, mixed_by_head, shared_output, shared_weights
+from attending.attention.shared import (
+    biases_by_head,
+    by_clusters,
+    by_head,
+    dropped,
+    mixed_by_head,
+    shared_output,
+    shared_weights,
+)
+from attending.attention.steps import Step, finished, mixed, step, weighed
 from attending.attention.tables import Blocks, Keep
 
 
@@ -240,6 +250,46 @@ class ClusteredAttention(HeadedAttention):
         asked = by_head(q[:, :, chosen], members.representatives)
         late = shared_weights(asked, read, members.of_head, self.of_representatives(picked, members.representatives))
         return torch.where(first.by_token[:, None, chosen, None], early, late)
+
+    def steps(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
+        bias: ScoreBias | None = None,
+    ) -> Iterator[Step]:
+        self._check(mask, context)
+        asking, seen, places, scoring, inputs = self._before_heads(
+            x, mask=mask, context=context, positions=positions, bias=bias
+        )
+        is_static = self.config.leaders is not None
+        row, kept = ("cluster", "kept_head") if is_static else ("head", "kv_head")
+        q = yield from self._turning("queries", f"batch {row} query dim", self.query, asking, places=places)
+        k = yield from self._turning("keys", f"batch {kept} key dim", self.key, seen, places=places)
+        v = self._heads(self.value, seen)
+        yield step("values", v, "batch kv_head key value", "tokens projected, and split into heads: every head keeps its own")
+        if is_static:
+            of_clusters = self.of_representatives(scoring, self._representatives)
+            found = yield from weighed(q, self._read(k), of_clusters, row=row, weights="cluster weights")
+            found = by_clusters(found, self._of_head)
+        else:
+            first = first_tokens(mask, x.shape[0], inputs.grid, self.config.observe)
+            found = yield from weighed(q, k, scoring, weights="weights of all heads")
+            maps = self._weights_of_first(q, k, scoring, first)
+            yield step("first maps", maps, "batch head first first", "weights of the first tokens, which decide who is alike")
+            if x.shape[1] > self.config.observe:
+                members = self.members_of(maps)
+                yield step("representatives", members.representatives, "batch cluster", "heads whose scores are computed")
+                yield step("cluster of head", members.of_head, "batch head", "whose scores each head uses")
+                of_clusters = self.of_representatives(scoring, members.representatives)
+                asked, read = by_head(q, members.representatives), self._kept(k, members)
+                late = yield from weighed(asked, read, of_clusters, of="cluster", row="cluster", weights="cluster weights")
+                found = of_first_or_not(first, found, by_clusters(late, members.of_head))
+        yield step("weights", found.weights, "batch head query key", "each head takes the weights of its cluster")
+        heads = yield from mixed(found.weights, v)
+        yield from finished(heads, found.alive, self.output)
 
     def new_cache(
         self,

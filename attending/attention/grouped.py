@@ -4,7 +4,7 @@ n_kv_heads = n_heads is MHA (Vaswani et al. 2017), 1 is MQA (Shazeer 2019), betw
 reads KV head h // (n_heads / n_kv_heads).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,6 +22,7 @@ from attending.attention.mechanism import Cache
 from attending.attention.positions import PositionEncoding
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias, Scoring
+from attending.attention.steps import Step, finished, mixed, step, weighed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +117,24 @@ class GroupedAttention(HeadedAttention):
             asking, scoring = asking[:, chosen], scoring.pick_rows(chosen)
             where = None if places is None else places_tensor(places, x.device)[:, chosen]
         return weights_by(self._queries(asking, where), self._keys(seen, places), scoring, sink=self.sink)
+
+    def steps(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
+        bias: ScoreBias | None = None,
+    ) -> Iterator[Step]:
+        asking, seen, places, scoring, _ = self._before_heads(x, mask=mask, context=context, positions=positions, bias=bias)
+        q = yield from self._turning("queries", "batch head query dim", self.query, asking, places=places, norm=self.query_norm)
+        k = yield from self._turning("keys", "batch kv_head key dim", self.key, seen, places=places, norm=self.key_norm)
+        v = self._heads(self.value, seen)
+        yield step("values", v, "batch kv_head key value", "tokens projected, and split into heads")
+        weights, alive = yield from weighed(q, k, scoring, sink=self.sink)
+        heads = yield from mixed(weights, v)
+        yield from finished(heads, alive, self.output)
 
     def new_cache(
         self,

@@ -4,6 +4,7 @@ Not a mechanism itself: `grouped.py`, `windowed.py` and `clustered.py` are; `low
 """
 
 from abc import ABC
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from attending.attention.mechanism import Inputs, Mechanism, MechanismConfig, ch
 from attending.attention.positions import PositionConfig, PositionEncoding
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias, Scoring, check_bias
+from attending.attention.steps import Step, step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +153,20 @@ class HeadedAttention(Mechanism, ABC):
 
     def _heads(self, projection: nn.Linear, x: Tensor) -> Float[Tensor, "batch head seq dim"]:
         return split_heads(projection(x), self.config.width)
+
+    def _turning(
+        self, name: str, axes: str, projection: nn.Linear, x: Tensor, *, places: Places | None, norm: nn.Module | None = None
+    ) -> Generator[Step, None, Tensor]:
+        """The steps of `_turned`, and what it gives."""
+        heads = self._heads(projection, x)
+        yield step(name, heads, axes, "tokens projected, and split into heads")
+        if norm is not None:
+            heads = norm(heads)
+            yield step(f"normed {name}", heads, axes, "RMS norm of each head")
+        turned = heads if self.position is None or places is None else self.position.rotate(heads, places)
+        if turned is not heads:
+            yield step(f"rotated {name}", turned, axes, "turned by the place of the token")
+        return turned
 
     def _project_queries(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:
         """Queries to a context, which shares no places with them."""

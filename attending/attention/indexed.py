@@ -21,12 +21,12 @@ from attending.attention.grid import Grid, Places, places_tensor
 from attending.attention.inspection import check_rows, weights_by
 from attending.attention.latents import LatentProjections, LatentQueries, LatentShape
 from attending.attention.mechanism import Cache, Mechanism, prepare
+from attending.attention.picking import Picked, first_of_equals, hiding, row_blocks
 from attending.attention.positions import RotaryConfig
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias, Scoring, check_bias
-
-_HELD_AT_ONCE = 8 << 20
-"""Numbers held at once: rows are taken a few at a time, so that memory does not grow with their number."""
+from attending.attention.steps import Step, step, weighed
+from attending.attention.tables import Keep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,14 +142,6 @@ class _Asked:
     places: Places | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Picked:
-    """The keys that each query reads; those not valid are hidden ones that filled up the number."""
-
-    keys: Int[Tensor, "batch query picked"]
-    valid: Bool[Tensor, "batch query picked"]
-
-
 class IndexedAttention(Mechanism):
     """See `IndexedConfig`. Masks may not differ by head, because all heads share one choice of keys."""
 
@@ -189,6 +181,29 @@ class IndexedAttention(Mechanism):
             q, index, scoring = q[:, :, chosen], index.rows(chosen), scoring.pick_rows(chosen)
         scoring = scoring.also(hiding(self._picked(index, held, scoring), x.dtype))
         return weights_by(q, self.projections.expanded(held["latent"])[0], scoring)
+
+    def steps(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
+        bias: ScoreBias | None = None,
+    ) -> Iterator[Step]:
+        asked, held, scoring = self._lowered(x, mask=mask, context=context, positions=positions, bias=bias)
+        yield from self.projections.steps_of_tokens(asked.main, held["latent"])
+        index = self._index(asked)
+        yield step("index queries", index.heads, "batch index_head query index_dim", "from the query's source, turned")
+        yield step("index keys", held["index_key"][:, 0], "batch key index_dim", "layer norm of the tokens projected, turned")
+        yield step("index shares", index.shares, "batch query index_head", "how much each index head counts")
+        scores = self.indexer.scores(index, held["index_key"])
+        yield step("index scores", scores, "batch query key", "Σ over index heads of share × ReLU(query · key)")
+        picked = self._picked(index, held, scoring)
+        yield step("picked", picked, "batch query key", f"the {self.config.top_k} best of the keys that a query sees")
+        k, v = self.projections.expanded(held["latent"])
+        found = yield from weighed(heads_of(asked.main), k, replace(scoring, mask=scoring.mask & Keep(picked[:, None])))
+        yield from self.projections.steps_of_weights(found, held["latent"], v)
 
     def auxiliary_loss(
         self, x: Float[Tensor, "batch query dim"], *, mask: Mask, context: Float[Tensor, "batch key context"] | None = None
@@ -332,7 +347,7 @@ class IndexedAttention(Mechanism):
         marked = torch.zeros(*chosen.keys.shape[:2], n_key, dtype=torch.bool, device=chosen.keys.device)
         return marked.scatter_(2, chosen.keys, chosen.valid)
 
-    def _top(self, index: IndexQueries, keys: Tensor, scoring: Scoring) -> _Picked:
+    def _top(self, index: IndexQueries, keys: Tensor, scoring: Scoring) -> Picked:
         seen = self._seen(scoring, index.shares.shape[0])
         scores = self.indexer.scores(index, keys).masked_fill(~seen, -torch.inf)
         top = scores.topk(min(self.config.top_k, scores.shape[-1]), dim=-1, sorted=False)
@@ -341,7 +356,7 @@ class IndexedAttention(Mechanism):
         chosen = top.indices
         if torch.compiler.is_compiling() or bool((tied & (least > -torch.inf)).any()):
             chosen = first_of_equals(scores, places_tensor(scoring.grid.key, scores.device), top.values.shape[-1])
-        return _Picked(keys=chosen, valid=scores.gather(2, chosen) > -torch.inf)
+        return Picked(keys=chosen, valid=scores.gather(2, chosen) > -torch.inf)
 
     def _seen(self, scoring: Scoring, batch: int) -> Bool[Tensor, "batch query_or_one key"]:
         seen = scoring.mask.seen(scoring.grid)
@@ -364,24 +379,3 @@ class IndexedAttention(Mechanism):
 def heads_of(main: LatentQueries) -> Float[Tensor, "batch head query dim"]:
     """Both parts of the queries side by side, as they meet expanded keys."""
     return torch.cat([main.nope, main.rope], dim=-1)
-
-
-def first_of_equals(
-    scores: Float[Tensor, "batch query key"], places: Int[Tensor, "batch_or_one key"], n: int
-) -> Int[Tensor, "batch query n"]:
-    """The n best keys of each row, earlier places before later ones of the same score, whatever slots they stand in."""
-    by_place = places.argsort(dim=-1)[:, None].expand_as(scores)
-    order = scores.gather(2, by_place).argsort(dim=-1, descending=True, stable=True)[..., :n]
-    return by_place.gather(2, order)
-
-
-def hiding(picked: Bool[Tensor, "batch query key"], dtype: torch.dtype) -> Float[Tensor, "batch 1 query key"]:
-    """A bias of 0 for what was picked and −inf for the rest."""
-    return torch.zeros(picked.shape, dtype=dtype, device=picked.device).masked_fill_(~picked, -torch.inf)[:, None]
-
-
-def row_blocks(scoring: Scoring, width: int) -> Iterator[slice]:
-    """Rows a few at a time, so that rows × keys × width numbers fit into what may be held at once."""
-    at_once = max(1, _HELD_AT_ONCE // max(1, width * scoring.grid.n_key))
-    for start in range(0, scoring.grid.n_query, at_once):
-        yield slice(start, min(start + at_once, scoring.grid.n_query))

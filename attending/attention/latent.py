@@ -4,7 +4,7 @@ Whether keys and values are expanded from the latents or the queries absorbed in
 numbers of queries and keys at hand; the result is the same up to rounding.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,7 @@ from attending.attention.latents import LatentProjections, LatentQueries, Latent
 from attending.attention.mechanism import Cache, Mechanism, prepare
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias, Scoring, check_bias
+from attending.attention.steps import Step, weighed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,21 @@ class LatentAttention(Mechanism):
         n_rows = x.shape[1] if rows is None else len(rows)
         q, k, _ = self._heads(queries, latents, absorbed=self._absorbs(n_rows, latents.shape[2]))
         return weights_by(q, k, scoring, rows=rows)
+
+    def steps(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
+        bias: ScoreBias | None = None,
+    ) -> Iterator[Step]:
+        queries, latents, scoring = self._lowered(x, mask=mask, context=context, positions=positions, bias=bias)
+        q, k, v = self._heads(queries, latents, absorbed=False)
+        yield from self.projections.steps_of_tokens(queries, latents)
+        found = yield from weighed(q, k, scoring)
+        yield from self.projections.steps_of_weights(found, latents, v)
 
     def new_cache(
         self,

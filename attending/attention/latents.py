@@ -5,6 +5,7 @@ all heads share. Expanded, each head makes its keys and values from c; absorbed,
 values come back from it: the same sum in another order. Not a mechanism itself: `latent.py` and `indexed.py` are.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from attending.attention.errors import AttentionError
 from attending.attention.grid import Places
 from attending.attention.mechanism import MechanismConfig
 from attending.attention.positions import PositionEncoding, RotaryConfig
+from attending.attention.steps import Step, Weighed, finished, mixed, step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +189,35 @@ class LatentProjections(nn.Module):
         """Queries taken to the latent. The rotary part stays outside: a rotation between the two would not commute."""
         up = self.key_up.weight.unflatten(0, (self.shape.n_heads, -1))
         return torch.cat([each_head_by_its_own(queries.nope, up), queries.rope], dim=-1)
+
+    def steps_of_tokens(self, queries: LatentQueries, latents: Float[Tensor, "batch 1 key latent_and_rope"]) -> Iterator[Step]:
+        """What is made of the tokens: in the expanded form, and the queries of the absorbed one."""
+        latent, rope = latents[:, 0, :, : self.shape.latent_dim], latents[:, 0, :, self.shape.latent_dim :]
+        small = (
+            "a small projection of the tokens" if isinstance(self.latent_norm, nn.Identity) else "a small projection, RMS norm"
+        )
+        if self.query_down is not None:
+            yield step("query latents", queries.source, "batch query latent", small)
+        yield step("unrotated queries", queries.nope, "batch head query nope", "the part that meets the latents")
+        if self.shape.rope_dim:
+            yield step("rotary queries", queries.rope, "batch head query rope", "turned by place (over a context: not turned)")
+        yield step("latents", latent, "batch key latent", f"{small}; remembered")
+        if self.shape.rope_dim:
+            yield step("rotary keys", rope, "batch key rope", "one for all heads, turned as the queries; remembered")
+        keys, values = self.expanded(latents)
+        yield step("keys", keys, "batch head key dim", "latents × W_UK, beside the rotary keys")
+        yield step("values", values, "batch head key value", "latents × W_UV")
+        absorbed = self.absorbed(queries)
+        yield step("absorbed queries", absorbed, "batch head query latent+rope", "× what is remembered: the same scores")
+
+    def steps_of_weights(
+        self, found: Weighed, latents: Float[Tensor, "batch 1 key latent_and_rope"], values: Tensor
+    ) -> Iterator[Step]:
+        """From the weights to the result."""
+        mean = found.weights @ latents[..., : self.shape.latent_dim]
+        yield step("mean latents", mean, "batch head query latent", "weights × latents; × W_UV gives the heads")
+        heads = yield from mixed(found.weights, values)
+        yield from finished(heads, found.alive, self.output)
 
     def from_latent(self, mixed: Float[Tensor, "batch head query latent"]) -> Float[Tensor, "batch head query value"]:
         """Each head's mean latent as its mean value."""

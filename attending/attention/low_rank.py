@@ -5,7 +5,7 @@ slot mixes all tokens; the length is bounded by the width of E and F; padding is
 projects the context. For one token after another, or rules about single keys, take another mechanism.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,6 +24,7 @@ from attending.attention.masks import present, real_keys
 from attending.attention.mechanism import Cache, Mechanism, prepare
 from attending.attention.rules import Everything, Mask
 from attending.attention.scoring import ScoreBias, Scoring
+from attending.attention.steps import Step, finished, step, weighed
 from attending.attention.tables import KeyRule, Padding
 
 Sharing = Literal["none", "heads", "values", "layers"]
@@ -182,7 +183,44 @@ class LowRankAttention(Mechanism):
         q, source, order = self._lowered(x, mask=mask, context=context, positions=positions, bias=bias)
         k, _ = self._slots(source, order)
         over_slots = weights_by(q, k, replace(self._scoring(x.shape[1], order, x.device), dropout=0.0), rows=rows)
+        return self._over_keys(over_slots, order, source.shape[1])
+
+    def steps(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
+        bias: ScoreBias | None = None,
+    ) -> Iterator[Step]:
+        """As in the contract. Keys and values stand in the order they are projected in: real tokens first."""
+        q, source, order = self._lowered(x, mask=mask, context=context, positions=positions, bias=bias)
         n_key = source.shape[1]
+        yield step("queries", q, "batch head query dim", "tokens projected, and split into heads")
+        k, v = self._heads(self.key, source), self._heads(self.value, source)
+        if order.kept is not None:
+            kept = order.kept[:, None, :, None]
+            k, v = torch.where(kept, k, 0.0), torch.where(kept, v, 0.0)
+        yield step("keys", k, "batch head key dim", "tokens projected, real ones first; 0 where there is none")
+        yield step("values", v, "batch head key value", "tokens projected, real ones first; 0 where there is none")
+        of_keys, of_values = self.projection.of_keys(n_key), self.projection.of_values(n_key)
+        yield step("E", of_keys, "head_or_one slot key", "learned: from the places of keys to slots")
+        yield step("F", of_values, "head_or_one slot key", "learned: from the places of values to slots")
+        yield step("slot keys", of_keys @ k, "batch head slot dim", "E × keys, along the sequence")
+        yield step("slot values", of_values @ v, "batch head slot value", "F × values, along the sequence")
+        scoring = self._scoring(x.shape[1], order, x.device)
+        found = yield from weighed(q, of_keys @ k, scoring, key="slot", weights="slot weights")
+        over_keys = self._over_keys(found.weights, order, n_key)
+        yield step("weights", over_keys, "batch head query key", "slot weights × F: of any sign, by the token as given")
+        heads = found.weights @ (of_values @ v)
+        yield step("heads", heads, "batch head query value", "slot weights × slot values = weights × V")
+        yield from finished(heads, found.alive, self.output)
+
+    def _over_keys(
+        self, over_slots: Float[Tensor, "batch head row slot"], order: "_Order", n_key: int
+    ) -> Float[Tensor, "batch head row key"]:
+        """Weights over slots as weights over the tokens that were mixed into them."""
         over_keys = over_slots @ self.projection.of_values(n_key)
         if order.kept is not None:
             over_keys = torch.where(order.kept[:, None, None], over_keys, 0.0)

@@ -1,11 +1,11 @@
 """The contract: what every attention mechanism is, learns, shows and remembers.
 
-Three verbs, and no flag that changes the kind of result: `forward` to learn, `weights` to explain, `new_cache` to serve. A
-mechanism makes its own cache, because each remembers something different.
+Four verbs, and no flag that changes the kind of result: `forward` to learn, `weights` to explain, `steps` to look inside,
+`new_cache` to serve. A mechanism makes its own cache, because each remembers something different.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,6 +20,7 @@ from attending.attention.inspection import Summary, summarise
 from attending.attention.masks import check_mask, every_key_is_seen, present, real_keys, there
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias
+from attending.attention.steps import Step
 
 _WEIGHTS_AT_ONCE = 1 << 22
 """Weights held at once by `summary`."""
@@ -116,6 +117,21 @@ class Mechanism(nn.Module, ABC):
         rows: Sequence[int] | None = None,
     ) -> Float[Tensor, "batch head row key"]:
         """How much each query (of `rows`, or all) takes from each key: rows that sum to 1, or to 0 where nothing is seen."""
+
+    @abstractmethod
+    def steps(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
+        bias: ScoreBias | None = None,
+    ) -> Iterator[Step]:
+        """Every step of `forward` by name, without dropout, from the projections over "weights" to "result".
+
+        Computed from the formula and holding the square of the scores: for looking at short sequences (`tracing.trace`).
+        """
 
     @abstractmethod
     def new_cache(

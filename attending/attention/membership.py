@@ -14,6 +14,7 @@ from attending.attention.grid import Grid, aligned
 from attending.attention.masks import present, real_keys
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias
+from attending.attention.steps import Weighed
 
 
 class Membership(NamedTuple):
@@ -87,6 +88,15 @@ def put_at_places(
     room = torch.cat([heads, torch.zeros_like(heads[:, :, :1])], dim=2)
     wide = index[:, None, :, None].expand(-1, new.shape[1], -1, new.shape[3])
     return room.scatter(2, wide, new)[:, :, :-1]
+
+
+def of_first_or_not(first: FirstTokens, early: Weighed, late: Weighed) -> Weighed:
+    """The first tokens' rows as all heads weigh, the others as clusters do; first tokens that are not there weigh nothing."""
+    is_first = first.by_token[:, None]
+    weights = torch.where(is_first[..., None], early.weights, late.weights)
+    absent = torch.zeros_like(weights[:, 0, :, 0], dtype=torch.bool).scatter(1, first.index, ~first.valid)
+    weights = torch.where(absent[:, None, :, None], 0.0, weights)
+    return Weighed(weights, torch.where(is_first, early.alive, late.alive))
 
 
 def bias_at_places(bias: ScoreBias, index: Int[Tensor, "batch place"]) -> ScoreBias:

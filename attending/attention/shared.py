@@ -13,6 +13,7 @@ from attending.attention.blocked import BUFFER_BYTES
 from attending.attention.core import note
 from attending.attention.eager import masked_scores
 from attending.attention.scoring import ScoreBias, Scoring
+from attending.attention.steps import Weighed
 
 _FEWEST_ROWS = 32
 
@@ -56,6 +57,11 @@ def by_head(rows: Float[Tensor, "batch row ..."], of_head: Int[Tensor, "*batch h
         return rows.index_select(1, of_head.flatten())
     index = of_head.view(*of_head.shape, *[1] * (rows.dim() - 2))
     return rows.expand(of_head.shape[0], *rows.shape[1:]).gather(1, index.expand(-1, -1, *rows.shape[2:]))
+
+
+def by_clusters(found: Weighed, of_head: Int[Tensor, "*batch head"]) -> Weighed:
+    """The weights of every head, from those of the clusters."""
+    return Weighed(by_head(found.weights, of_head), by_head(found.alive, of_head))
 
 
 def biases_by_head(biases: tuple[ScoreBias, ...], of_head: Int[Tensor, "*batch head"]) -> tuple[ScoreBias, ...]:

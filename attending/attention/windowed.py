@@ -7,7 +7,7 @@ Mistral window of w is (w − 1, 0). Self-attention only: a window counts places
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -38,6 +38,7 @@ from attending.attention.masks import present, real_keys
 from attending.attention.mechanism import Cache, Inputs, prepare
 from attending.attention.rules import AnyOf, Causal, Mask, Window
 from attending.attention.scoring import ScoreBias, check_bias
+from attending.attention.steps import Step, Weighed, finished, mixed, step, weighed
 from attending.attention.tables import KeepKeys, KeyRule, Padding
 from attending.attention.windowed_cache import WindowedCache
 
@@ -144,8 +145,7 @@ class WindowedAttention(HeadedAttention):
         With keep_keys the output of tokens that are not there means nothing.
         """
         self._check(x, context, global_tokens)
-        grid = aligned(x.shape[1], x.shape[1], x.device)
-        if bias is None and real_keys(mask, grid) is not None and all(_can_pack(rule) for rule in mask.rules):
+        if self._packs(x, mask, bias):
             return self._packed(x, mask=mask, positions=positions, global_tokens=global_tokens)
         return self._over_tokens(x, mask=mask, positions=positions, bias=bias, global_tokens=global_tokens)
 
@@ -163,10 +163,7 @@ class WindowedAttention(HeadedAttention):
         self._check(x, context, global_tokens)
         inputs, chosen, biases = self._cleaned(x, mask=mask, positions=positions, bias=bias, global_tokens=global_tokens)
         asking, tokens, places = self._asking(inputs)
-        near: Mask = Window(*self.config.reach)
-        if chosen is not None:
-            near = AnyOf((near, KeepKeys(chosen.by_token)))
-        scoring = self.scoring(mask & near, inputs.grid, biases, position=self.position)
+        scoring = self.scoring(mask & self._near(chosen), inputs.grid, biases, position=self.position)
         q, k = self._turned(self.query, asking, places), self._turned(self.key, tokens, places)
         weights = weights_by(q, k, scoring, rows=rows)
         if chosen is None:
@@ -175,6 +172,49 @@ class WindowedAttention(HeadedAttention):
         of_global = weights_by(q, k, replace(scoring, mask=mask), rows=rows)
         is_global = chosen.by_token if rows is None else chosen.by_token[:, list(rows)]
         return torch.where(is_global[:, None, :, None], of_global, weights)
+
+    def steps(
+        self,
+        x: Float[Tensor, "batch query dim"],
+        *,
+        mask: Mask,
+        context: Float[Tensor, "batch key context"] | None = None,
+        positions: Int[Tensor, "batch query"] | None = None,
+        bias: ScoreBias | None = None,
+        global_tokens: Bool[Tensor, "batch query"] | None = None,
+    ) -> Iterator[Step]:
+        self._check(x, context, global_tokens)
+        inputs, chosen, biases = self._cleaned(x, mask=mask, positions=positions, bias=bias, global_tokens=global_tokens)
+        asking, tokens, places = self._asking(inputs)
+        scoring = self.scoring(mask & self._near(chosen), inputs.grid, biases, position=self.position)
+        q = yield from self._turning("queries", "batch head query dim", self.query, asking, places=places)
+        k = yield from self._turning("keys", "batch kv_head key dim", self.key, tokens, places=places)
+        v = self._heads(self.value, tokens)
+        yield step("values", v, "batch kv_head key value", "tokens projected, and split into heads")
+        if chosen is None:
+            found = yield from weighed(q, k, scoring)
+            found = self._of_real(found, mask) if self._packs(x, mask, bias) else found
+            heads = yield from mixed(found.weights, v)
+            yield from finished(heads, found.alive, self.output)
+            return
+        local = yield from weighed(q, k, scoring, of="local", weights="local weights")
+        yield step("global tokens", chosen.by_token, "batch query", "they see all, through projections of their own")
+        q = yield from self._turning("global queries", "batch head query dim", self.global_query, asking, places=places)
+        k = yield from self._turning("global keys", "batch kv_head key dim", self.global_key, tokens, places=places)
+        v_global = self._heads(self.global_value, tokens)
+        yield step("global values", v_global, "batch kv_head key value", "what the rows of global tokens take")
+        own = yield from weighed(q, k, replace(scoring, mask=mask), of="global", weights="global weights")
+        is_global = chosen.by_token[:, None, :, None]
+        found = Weighed(
+            torch.where(is_global, own.weights, local.weights), torch.where(is_global[..., 0], own.alive, local.alive)
+        )
+        found = self._of_real(found, mask) if self._packs(x, mask, bias) else found
+        yield step("weights", found.weights, "batch head query key", "global weights in the rows of global tokens, else local")
+        ordinary = yield from mixed(found.weights, v, of="local")
+        of_global = yield from mixed(found.weights, v_global, of="global")
+        heads = torch.where(is_global, of_global, ordinary)
+        yield step("heads", heads, "batch head query value", "global heads in the rows of global tokens, else local")
+        yield from finished(heads, found.alive, self.output)
 
     def new_cache(
         self,
@@ -218,6 +258,23 @@ class WindowedAttention(HeadedAttention):
             raise AttentionError("global_tokens: this layer has no projections for them; build it with n_global=1 or more")
         if global_tokens.dtype != torch.bool or global_tokens.shape != x.shape[:2]:
             raise AttentionError(f"global_tokens: found {describe(global_tokens)}, expected boolean {tuple(x.shape[:2])}")
+
+    def _near(self, chosen: Globals | None) -> Mask:
+        """What an ordinary token may see at all."""
+        near = Window(*self.config.reach)
+        return near if chosen is None else AnyOf((near, KeepKeys(chosen.by_token)))
+
+    def _packs(self, x: Tensor, mask: Mask, bias: ScoreBias | None) -> bool:
+        """Whether the real tokens are moved together first."""
+        holes = bias is None and real_keys(mask, aligned(x.shape[1], x.shape[1], x.device)) is not None
+        return holes and all(_can_pack(rule) for rule in mask.rules)
+
+    def _of_real(self, found: Weighed, mask: Mask) -> Weighed:
+        """Nothing in the rows of tokens that are not there, as packing leaves them."""
+        n = found.weights.shape[2]
+        kept = present(mask, aligned(n, n, found.weights.device))
+        assert kept is not None
+        return Weighed(torch.where(kept[:, None, :, None], found.weights, 0.0), found.alive & kept[:, None])
 
     def _packed(
         self, x: Tensor, *, mask: Mask, positions: Tensor | None, global_tokens: Tensor | None

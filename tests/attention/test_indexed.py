@@ -16,7 +16,7 @@ from attending.attention import (
     keep,
     window,
 )
-from attending.attention.indexed import first_of_equals
+from attending.attention.picking import first_of_equals
 from tests.attention.examples import LATENT, tokens
 
 
@@ -54,7 +54,7 @@ def test_gathering_gives_what_hiding_the_others_gives(top_k: int, with_bias: boo
 def test_gathering_a_few_rows_at_a_time_changes_nothing(mask: Mask, monkeypatch: pytest.MonkeyPatch) -> None:
     module, x = module_of(4, nope_dim=40, value_dim=40), tokens(2, 40, 24)
     hidden = module(x, mask=mask)
-    monkeypatch.setattr("attending.attention.indexed._HELD_AT_ONCE", 2000)
+    monkeypatch.setattr("attending.attention.picking._HELD_AT_ONCE", 2000)
     with torch.no_grad():
         torch.testing.assert_close(module(x, mask=mask), hidden, rtol=1e-10, atol=1e-11)
 
