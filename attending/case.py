@@ -141,6 +141,11 @@ EvidenceT = TypeVar("EvidenceT", bound=Evidence)
 KINDS: tuple[type[Evidence], ...] = (Note, Scan, Lab, Sign, Demographics, Embedding)
 
 
+def kind_name(kind: type[Evidence]) -> str:
+    """What patterns, results and answers call a kind of evidence: `note`, `image`, `lab`, as the command line does."""
+    return "image" if kind is Scan else kind.__name__.lower()
+
+
 @dataclass(frozen=True)
 class Characters:
     """Characters `start` to `stop` (exclusive) of a note."""

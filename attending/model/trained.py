@@ -20,7 +20,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from attending.artefacts import ArtefactError, seal, verify, write_bytes, write_text
-from attending.case import Case, Evidence
+from attending.case import Case, Evidence, kind_name
 from attending.diagnosis import Diagnosis, Finding, Task
 from attending.model.catalog import MODALITIES, from_plain, modality_name, to_plain
 from attending.model.diagnoser import Diagnoser, DiagnoserConfig, Tokenizers
@@ -75,7 +75,7 @@ class TrainedModel:
 
     def missing(self, case: Case) -> tuple[str, ...]:
         """Inputs that the model reads and this case lacks: kinds without any evidence."""
-        return tuple(kind.__name__.lower() for kind in self.tokenizers.by_kind if not case.of(kind))
+        return tuple(kind_name(kind) for kind in self.tokenizers.by_kind if not case.of(kind))
 
     def _diagnosis(self, case: Case, probability: np.ndarray, in_set: np.ndarray) -> Diagnosis:
         missing = self.missing(case)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from attending.case import KINDS, Case, Chart, Demographics
+from attending.case import KINDS, Case, Chart, Demographics, kind_name
 from attending.cohort import Member
 from attending.diagnosis import Task
 from attending.evaluation.outcomes import Outcomes
@@ -25,7 +25,7 @@ def members_of(cases: Sequence[Case] | Sequence[Chart]) -> tuple[Member, ...]:
 
 def pattern_of(case: Case | Chart) -> str:
     """Which kinds of evidence the case has, as `lab+note`; `nothing` for the empty case."""
-    return "+".join(kind.__name__.lower() for kind in KINDS if case.of(kind)) or "nothing"
+    return "+".join(kind_name(kind) for kind in KINDS if case.of(kind)) or "nothing"
 
 
 def outcomes_of(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from attending.case import KINDS, Case, CaseId, Evidence, Scan
+from attending.case import KINDS, Case, CaseId, Evidence, kind_name
 from attending.diagnosis import Task
 from attending.training.learner import Diary, Fitted, Learner
 from attending.training.network import EpochRecord
@@ -34,16 +34,12 @@ class Question:
         return found if self.without is None else [case.without(self.without) for case in found]
 
 
-_WORDS: Mapping[type[Evidence], str] = {Scan: "image"}
-"""Kinds whose name in results is not that of their type: rows and reports speak of `fused-without-image`."""
-
-
 def ablations(cases: Mapping[CaseId, Case], ids: tuple[CaseId, ...]) -> tuple[Question, ...]:
     """The cases at `ids` without each kind of evidence in turn, where any case at all has two kinds or more."""
     kinds = [kind for kind in KINDS if any(case.of(kind) for case in cases.values())]
     if len(kinds) < 2:
         return ()
-    return tuple(Question(name=f"without-{_WORDS.get(kind, kind.__name__.lower())}", ids=ids, without=kind) for kind in kinds)
+    return tuple(Question(name=f"without-{kind_name(kind)}", ids=ids, without=kind) for kind in kinds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from attending.audit.finding import Finding, Severity
-from attending.case import KINDS, Case, Evidence
+from attending.case import KINDS, Case, Evidence, kind_name
 
 Answer = Callable[[Sequence[Case]], np.ndarray]
 """Cases → probability[case, finding]."""
@@ -40,10 +40,10 @@ def check_kinds(answer: Answer, cases: Sequence[Case], *, least: float = 0.02, s
     idle = [kind for kind, share in moved.items() if share < least]
     if not idle:
         return ()
-    told = ", ".join(f"{kind.__name__.lower()} {share:.3f}" for kind, share in moved.items())
+    told = ", ".join(f"{kind_name(kind)} {share:.3f}" for kind, share in moved.items())
     return (
         _found(
-            f"the model does not use {', '.join(kind.__name__.lower() for kind in idle)}",
+            f"the model does not use {', '.join(kind_name(kind) for kind in idle)}",
             f"mean change of probabilities, in their spread, when a kind is swapped between patients: {told}",
         ),
     )

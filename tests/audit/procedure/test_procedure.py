@@ -148,7 +148,7 @@ def test_a_modality_that_nothing_listens_to_is_found() -> None:
     listening = check_kinds(answers, cases)
     assert traps(listening) == ["T16"]  # trees read no note and no film
     assert "note" in listening[0].told
-    assert "scan" in listening[0].told
+    assert "image" in listening[0].told
     assert "lab" not in listening[0].told
     assert check_kinds(answers, [case.without(Note).without(type(case)) for case in cases[:10]]) == ()  # too few to say
 
