@@ -45,7 +45,7 @@ from attending.training.learner import BaselineLearner, DiagnoserLearner, Learne
 from attending.training.recipe import Recipe, default_recipe, default_repeats
 from attending.training.settling import Declared
 from attending.training.trial import BEST_BASELINE, FUSED, Told, Trial, hold_trial
-from attending.training.units import JOURNAL, Workplace, fingerprint
+from attending.training.units import JOURNAL, Workplace, discard_damaged, fingerprint
 
 PREDICTIONS, SPLIT, REPORT_JSON, REPORT_HTML, WORK = (
     "predictions.csv",
@@ -126,6 +126,8 @@ def hold_study(
     verdict = (audit or audit_intake(intake)).with_findings(audit_parts(intake, protocol), checks=("parts of the protocol",))
     recipe = _recipe(plan, cases, schema=schema)
     work = _open(out, intake=intake, plan=plan, recipe=recipe, protocol=protocol, schema=schema)
+    for name in discard_damaged(work):
+        said(f"{work / name}: the result of a fit is damaged and is not used; this fit is done again")
     trial = _trial(intake, cases, plan=plan, recipe=recipe, protocol=protocol, work=work, told=told)
     said("judging")
     results = judge(_compared(trial.outcomes), primary=FUSED, terms=terms_of(schema, protocol, seed=plan.seed))

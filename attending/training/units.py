@@ -109,14 +109,28 @@ def run_units(units: Sequence[Unit], *, workplace: Workplace, threads: int) -> I
         yield unit, result, Progress(done=done, of=len(units), last=unit.name, seconds=time.monotonic() - started)
 
 
+def discard_damaged(folder: Path) -> tuple[str, ...]:
+    """Remove the results in a folder that cannot be read, so that their fits are done again. Gives the names of their files."""
+    damaged = []
+    for path in sorted(folder.glob("*.npz")):
+        try:
+            _read(path)
+        except ArtefactError:
+            path.unlink()
+            damaged.append(path.name)
+    return tuple(damaged)
+
+
 def _found(unit: Unit, workplace: Workplace) -> Arrays | None:
     if workplace.folder is None:
         return None
     path = workplace.folder / unit.file_name
-    if not path.is_file():
-        return None
+    return _read(path) if path.is_file() else None
+
+
+def _read(path: Path) -> Arrays:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}  # the archive checks its own sums
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ArtefactError(f"{path}: the result of a fit is damaged; remove it, and this fit is done again") from error

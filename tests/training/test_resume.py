@@ -20,7 +20,7 @@ from attending.study import Plan, Study, hold_study
 from attending.training import checkpoint
 from attending.training.learner import DiagnoserLearner, Diary
 from attending.training.network import EpochRecord
-from attending.training.units import JOURNAL, WorkerError, Workplace, run_units
+from attending.training.units import JOURNAL, Progress, WorkerError, Workplace, run_units
 from tests.tables import rows, sick_cases, taken_in, tiny_recipe, write_rows
 from tests.training.napping import Collapse, Nap
 
@@ -186,6 +186,39 @@ def test_a_run_killed_in_its_middle_gives_the_files_of_one_never_killed(
         "model/settling.json",
     ):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_a_damaged_result_is_not_there_and_its_fit_is_done_again(tmp_path: Path) -> None:
+    write_rows(tmp_path / "table.csv", rows(40))
+    intake = taken_in(tmp_path / "table.csv", target="sick", ignore="kind,a,b")
+    plan = Plan(protocol="quick", threads=1, recipe=tiny_recipe())
+    out, work = tmp_path / "out", tmp_path / "out" / ".work"
+
+    def until_four_are_done(stage: str, progress: Progress) -> None:
+        if len(list(work.glob("*.npz"))) >= 4:
+            raise _PowerCutError
+
+    with pytest.raises(_PowerCutError):
+        hold_study(intake, plan=plan, out=out, told=until_four_are_done)
+    short, garbled, *kept = sorted(work.glob("*.npz"))
+    short.write_bytes(short.read_bytes()[:-30])
+    content = bytearray(garbled.read_bytes())
+    content[len(content) // 2] ^= 1
+    garbled.write_bytes(content)
+    before = {path.name: path.stat().st_mtime_ns for path in kept}
+    said: list[str] = []
+    remade: list[str] = []
+
+    def heard(stage: str, progress: Progress) -> None:
+        remade.extend(path.name for path in (short, garbled) if path.exists())
+        assert {path.name: path.stat().st_mtime_ns for path in kept} == before
+
+    hold_study(intake, plan=plan, out=out, said=said.append, told=heard)
+    told = [sentence for sentence in said if "damaged" in sentence]
+    assert [Path(sentence.partition(":")[0]) for sentence in told] == [short, garbled]
+    assert {short.name, garbled.name} <= set(remade)
+    hold_study(intake, plan=plan, out=tmp_path / "whole")
+    assert (out / "predictions.csv").read_bytes() == (tmp_path / "whole" / "predictions.csv").read_bytes()
 
 
 def test_the_journal_tells_every_epoch_and_every_fit(tmp_path: Path) -> None:
