@@ -10,6 +10,10 @@ from attending.report.report import Curves, Report
 from attending.report.sharing import SharedPattern, shared_counts
 from attending.report.words import count, lowered, metric_name, model_name, ruling, with_interval
 
+MOST_SILENT = 3
+"""Groups of one subgroup without a value that are drawn one by one; more of them share a line."""
+TOO_FEW = "too few to say or to share"
+
 
 def calibration_figure(report: Report, ledger: Ledger, curves: Curves) -> str:
     """Calibration of the primary model; under few events the line of its slope and intercept."""
@@ -74,7 +78,12 @@ def slices_figure(report: Report, ledger: Ledger, finding: str) -> str:
     rows = [] if whole is None else [_slice_row(whole, "All", is_lead=True)]
     for name, members in groupby(slices, key=lambda row: row.slice):
         rows.append(ForestRow(label=str(name).replace("_", " "), is_heading=True))
-        rows += [_slice_row(row, row.slice_value or "unstated") for row in members]
+        held = list(members)
+        silent = [row for row in held if row.value is None]
+        pooled = silent if len(silent) > MOST_SILENT else []
+        rows += [_slice_row(row, row.slice_value or "unstated") for row in held if row not in pooled]
+        if pooled:
+            rows.append(ForestRow(label=f"{len(pooled)} {'more' if len(pooled) < len(held) else 'groups'}", told=TOO_FEW))
     if not slices:
         return ""
     return forest_plot(rows, title="AUROC by subgroup", axis="AUROC by subgroup", reference=0.5, beside="cases / events")

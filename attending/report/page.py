@@ -140,7 +140,8 @@ def _finding(report: Report, ledger: Ledger, finding: str) -> dict[str, Any]:
     curves = next((one for one in report.curves if one.finding == finding), None)
     models = ledger.models(finding=finding)
     whole = {name: {row.metric: row for row in ledger.metrics(model=name, finding=finding)} for name in models}
-    metrics = [metric for metric in WHOLE_METRICS if any(metric in rows for rows in whole.values())]
+    # A metric that no model has a value of would be a column of "not estimable"; why stands among the remarks.
+    metrics = [name for name in WHOLE_METRICS if any(name in rows and rows[name].value is not None for rows in whole.values())]
     at = whole.get(model, {})
     thresholds = [at[metric] for metric in THRESHOLD_METRICS if metric in at]
     reason = next((row.note for row in thresholds if row.value is None), "")

@@ -76,6 +76,10 @@ BEST = {
     "calibration_slope": "1",
     "calibration_intercept": "0",
 }
+PREPOSITIONS = frozenset(
+    {"at", "on", "in", "before", "after", "during", "when", "while", "within", "upon", "by", "until", "from"}
+)
+"""With these a prediction time may begin that was declared as a phrase; others are told with "at"."""
 FEW_EVENTS = 100
 SCARCE = 0.1
 """A kind of evidence is nearly absent where fewer than this share of the cases hold it."""
@@ -168,7 +172,9 @@ def lowered(label: str) -> str:
 def question_sentence(report: Report) -> str:
     """Population, unit, prediction time, target as recorded and reference standard, in one sentence."""
     asked = report.question
-    at = f"asked {asked.prediction_time}" if asked.prediction_time != UNSTATED else "at a prediction time that is unstated"
+    when = asked.prediction_time
+    is_phrase = when.partition(" ")[0].lower() in PREPOSITIONS
+    at = "at a prediction time that is unstated" if when == UNSTATED else f"asked {when if is_phrase else f'at {when}'}"
     population = asked.population if asked.population != UNSTATED else "a population that is unstated"
     standard = asked.reference_standard if asked.reference_standard != UNSTATED else "which is unstated"
     return (

@@ -14,7 +14,7 @@ from attending.report import Audit, AuditFinding, Pattern, Report, ReportError, 
 from attending.report.page import page_of
 from attending.report.record import record_of
 from attending.report.sharing import shared
-from attending.report.words import DISCLAIMER
+from attending.report.words import DISCLAIMER, METRIC_NAMES
 from tests.report.evidence import SMALL_SITE, N, report, with_results
 
 FORBIDDEN = (
@@ -288,6 +288,52 @@ def test_what_blocks_and_was_not_waived_stands_among_what_may_not_be_concluded()
     seen = text(page(replace(report(), audit=Audit(verdict="2 blocking findings", findings=found))))
     assert "the audit found what blocks (T1 persons)" in seen
     assert "what blocks (T4)" not in seen
+
+
+def test_a_metric_that_no_model_has_a_value_of_takes_no_column():
+    whole = report(2)
+    column = f'<th scope="col">{METRIC_NAMES["auprc"]}'
+    assert page(whole).count(column) == 3
+
+    def without(spared: str) -> str:
+        rows = tuple(
+            replace(row, value=None, low=None, high=None, note="not for this table")
+            if row.metric == "auprc" and row.model != spared
+            else row
+            for row in whole.results
+        )
+        return page(replace(whole, results=rows))
+
+    assert column not in without("")
+    assert "AUPRC: not for this table" in text(without(""))
+    assert without("best-baseline").count(column) == 3
+
+
+def test_the_events_of_several_findings_stand_under_the_counts():
+    seen = text(page(report(2)))
+    one, two = (f"{each.finding} {each.events}" for each in report(2).flow.findings)
+    assert f"240 cases used 2 findings 3 rows refused Events {one}, {two} Audit" in seen
+    assert "Events" not in text(page(report(1))).partition("Audit")[0]
+
+
+def test_many_subgroups_that_say_nothing_share_a_line():
+    whole = report(1)
+    north = [row for row in whole.results if row.slice_value == "North" and row.metric == "auroc" and row.model == "fused"]
+    first = next(row for row in north if row.value is not None)
+    nothing = replace(first, slice="ward", value=None, low=None, high=None, n=12, events=6, note="too small")
+    silent = tuple(replace(nothing, slice_value=f"ward {at}") for at in range(5))
+    seen = text(page(replace(whole, results=(*whole.results, *silent, replace(first, slice="ward", slice_value="main")))))
+    assert "5 more" in seen
+    assert "main" in seen
+    assert "ward 0" not in seen
+    few = text(page(replace(whole, results=(*whole.results, *silent[:3]))))
+    assert all(f"ward {at}" in few for at in range(3))
+
+
+@pytest.mark.parametrize(("declared", "told"), [("the visit", "asked at the visit:"), ("On arrival", "asked On arrival:")])
+def test_a_prediction_time_reads_as_a_sentence(declared: str, told: str):
+    one = report(1)
+    assert told in text(page(replace(one, question=replace(one.question, prediction_time=declared))))
 
 
 def test_a_lone_model_has_no_comparison_to_tell():
