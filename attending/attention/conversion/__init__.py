@@ -3,8 +3,27 @@
 Multi-head or grouped-query attention in; fewer KV heads, latents, clusters or windows out. Knows torch and nothing of medicine.
 """
 
+from attending.attention.conversion.aligned import AlignedConversion
 from attending.attention.conversion.conversion import Conversion, ConversionError, Converted, Seen
 from attending.attention.conversion.measured import OutputError, output_error
 from attending.attention.conversion.pooled import PooledConversion
 
-__all__ = ["Conversion", "ConversionError", "Converted", "OutputError", "PooledConversion", "Seen", "output_error"]
+__all__ = [
+    "AlignedConversion",
+    "Conversion",
+    "ConversionError",
+    "Converted",
+    "OutputError",
+    "PooledConversion",
+    "Seen",
+    "output_error",
+]
+    "AlignedConversion",
+    "Conversion",
+    "ConversionError",
+    "Converted",
+    "OutputError",
+    "PooledConversion",
+    "Seen",
+    "output_error",
+]

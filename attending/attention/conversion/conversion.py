@@ -97,3 +97,13 @@ def need_calibration(seen: Sequence[Seen], what: str) -> None:
     """Raise where there is nothing to calibrate on."""
     if not seen:
         raise ConversionError(f"{what}: found no calibration inputs; give some, or convert from the weights alone")
+
+
+def check_group_size(source: GroupedConfig, n_kv_heads: int) -> None:
+    """Raise where KV heads do not divide into groups of one size."""
+    possible = [n for n in range(1, source.kv_heads + 1) if source.kv_heads % n == 0]
+    if n_kv_heads not in possible:
+        raise ConversionError(
+            f"gqa:{n_kv_heads}: found {source.kv_heads} KV heads, which do not divide into {n_kv_heads} groups of one size; "
+            f"possible are {', '.join(map(str, possible))}"
+        )

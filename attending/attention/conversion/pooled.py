@@ -7,10 +7,8 @@ given up. It looks at no data; `aligned.py` does.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
-from attending.attention.conversion.conversion import Conversion, ConversionError, Converted, Seen
-from attending.attention.conversion.weights import filled, grouped_state, read_weights
+from attending.attention.conversion.conversion import Conversion, Converted, Seen, check_group_size
+from attending.attention.conversion.weights import beside_projections, filled, grouped_state, read_weights
 from attending.attention.grouped import GroupedAttention, GroupedConfig
 
 
@@ -35,19 +33,3 @@ class PooledConversion(Conversion):
         made = filled(replace(config, n_kv_heads=self.n_kv_heads), state, like=layer)
         told = f"{config.kv_heads} KV heads averaged into {self.n_kv_heads}"
         return Converted(layer=made, heads=tuple(range(config.n_heads)), told=told)
-
-
-def check_group_size(source: GroupedConfig, n_kv_heads: int) -> None:
-    """Raise where KV heads cannot be shared out so."""
-    possible = [n for n in range(1, source.kv_heads + 1) if source.kv_heads % n == 0]
-    if n_kv_heads not in possible:
-        raise ConversionError(
-            f"gqa:{n_kv_heads}: found {source.kv_heads} KV heads, which do not divide into {n_kv_heads} groups of one size; "
-            f"possible are {', '.join(map(str, possible))}"
-        )
-
-
-def beside_projections(layer: GroupedAttention) -> dict[str, Tensor]:
-    """State that belongs to no projection: norms, sinks, position tables."""
-    own = ("query.", "key.", "value.", "output.")
-    return {name: tensor.double() for name, tensor in layer.state_dict().items() if not name.startswith(own)}

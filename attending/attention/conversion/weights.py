@@ -79,3 +79,9 @@ def filled(config: MechanismConfig, state: Mapping[str, Tensor], *, like: nn.Mod
         assert name in own or not tensor.any(), f"{name} has no place in {type(config).__name__}"
     made.load_state_dict({name: tensor for name, tensor in state.items() if name in own})
     return made
+
+
+def beside_projections(layer: GroupedAttention) -> dict[str, Tensor]:
+    """State that belongs to no projection: norms, sinks, position tables."""
+    own = ("query.", "key.", "value.", "output.")
+    return {name: tensor.double() for name, tensor in layer.state_dict().items() if not name.startswith(own)}

@@ -1,0 +1,103 @@
+"""What a layer does with its calibration inputs, in the few moments from which an error of its output can be foretold.
+
+To first order a score of key s that is wrong by δ moves a head's output by p·δ·(v − o): weight, score, and how far that key's
+value lies from the mean. What is added to all keys' scores alike moves nothing, and what is added to all values alike moves the
+output by a constant, which a bias takes up; so both are taken about their means. Float64, one layer at a time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from attending.attention.conversion.conversion import Seen
+from attending.attention.conversion.weights import read_weights
+from attending.attention.grouped import GroupedAttention
+from attending.attention.positions import Rotary
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerStatistics:
+    """Sums over queries, in units of the squared output; tokens carry a 1 behind their last number, for biases.
+
+    A key that head h misses by E·token costs tr(query[h] E key_tokens Eᵀ) of the squared output, or with `rotary_tokens` where
+    it is turned by its place, because then a constant error counts, too. A value that it misses by E·token costs
+    tr(outputᵀ output E value_tokens Eᵀ) · value_share[h]. `mean_token[h]` is what head h averages, on average. `turning` is the
+    mean of exp(−iθΔ) for each rotary pair over the distances Δ between queries and the keys that matter to them.
+    """
+
+    key_tokens: Float[Tensor, "source source"]
+    rotary_tokens: Float[Tensor, "source source"]
+    value_tokens: Float[Tensor, "source source"]
+    value_share: Float[Tensor, " head"]
+    mean_token: Float[Tensor, "head source"]
+    query: Float[Tensor, "head width width"]
+    turning: Complex[Tensor, " pair"]
+    output_energy: float
+
+
+@torch.no_grad()
+def gather_statistics(layer: GroupedAttention, seen: Sequence[Seen]) -> LayerStatistics:
+    """The moments over all inputs; queries that are padding do not count.
+
+    Under a soft-cap or with sinks a constant does not cancel, and nothing is taken about its mean.
+    """
+    config, weights = layer.config, read_weights(layer)
+    share, n_source = config.n_heads // config.kv_heads, weights.key.shape[-1] + 1
+    near = torch.einsum("hoe,hof->hef", weights.output, weights.output)
+    cancels = config.softcap is None and not config.sinks
+    empty = near.new_zeros
+    about, raw, averaged = (empty(n_source, n_source) for _ in range(3))
+    spread, mean, query = empty(config.n_heads), empty(config.n_heads, n_source), empty(near.shape)
+    frequencies = layer.position._frequencies.to(near.device) if isinstance(layer.position, Rotary) else empty(0)
+    turning, mass, n_rows, energy = frequencies * 0j, 0.0, 0.0, 0.0
+    for one in seen:
+        given = {"mask": one.mask, "context": one.context, "positions": one.positions, "bias": one.bias}
+        asking, tokens, places, scoring, _ = layer._before_heads(one.x, **given)
+        p = layer.weights(one.x, **given).double() * one.rows[:, None, :, None]
+        source = torch.nn.functional.pad(tokens.double(), (0, 1), value=1.0)
+        q = layer._queries(asking, None).double()
+        v = layer._heads(layer.value, tokens).double().repeat_interleave(share, dim=1)
+        o = p @ v
+        near_v, near_o = v @ near, o @ near
+        far = (near_v * v).sum(-1)[:, :, None] - 2 * near_o @ v.mT + (near_o * o).sum(-1)[..., None]
+        cost = p**2 * far.clamp(min=0.0)
+        of_query = cost.sum(-1)
+        query += torch.einsum("bhq,bhqe,bhqf->hef", of_query, q, q) * config.score_scale**2
+        attended = p @ source[:, None]  # [batch, head, query, source]
+        raw += torch.einsum("bk,bki,bkj->ij", cost.sum(dim=(1, 2)), source, source)
+        missed = (cost @ source[:, None]).flatten(0, 2)
+        flat = attended.flatten(0, 2)
+        cross = missed.T @ flat
+        about += flat.T @ (flat * of_query.flatten()[:, None]) - cross - cross.T
+        averaged += flat.T @ flat
+        spread += (attended**2)[..., :-1].sum(dim=(0, 2, 3))
+        mean += attended.sum(dim=(0, 2))
+        n_rows += float(one.rows.sum())
+        energy += float(((one.answered_by(layer).double() ** 2).sum(-1) * one.rows).sum())
+        mass += float(cost.sum())
+        if places is not None and len(frequencies):
+            angle = scoring.grid.distance()[..., None] * frequencies
+            turning = turning + (cost.sum(dim=1)[..., None] * torch.polar(torch.ones_like(angle), -angle)).sum(dim=(0, 1, 2))
+    mean /= max(n_rows, 1.0)
+    if cancels:
+        averaged = averaged - n_rows * mean.T @ mean
+        spread = spread - n_rows * (mean[:, :-1] ** 2).sum(-1)
+    spread = spread.clamp(min=0.0)
+    scale = max(mass, torch.finfo(torch.float64).tiny)
+    return LayerStatistics(
+        key_tokens=_even(raw + about if cancels else raw) / scale,
+        rotary_tokens=_even(raw) / scale,
+        value_tokens=_even(averaged) / config.n_heads,
+        value_share=spread / spread.mean() if spread.any() else torch.ones_like(spread),
+        mean_token=mean,
+        query=query,
+        turning=turning / scale,
+        output_energy=energy,
+    )
+
+
+def _even(moment: Tensor) -> Tensor:
+    return (moment + moment.mT) / 2
