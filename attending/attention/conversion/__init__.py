@@ -4,6 +4,7 @@ Multi-head or grouped-query attention in; fewer KV heads, latents, clusters or w
 """
 
 from attending.attention.conversion.aligned import AlignedConversion
+from attending.attention.conversion.compressed import LatentConversion
 from attending.attention.conversion.conversion import Conversion, ConversionError, Converted, Seen
 from attending.attention.conversion.measured import OutputError, output_error
 from attending.attention.conversion.pooled import PooledConversion
@@ -13,15 +14,7 @@ __all__ = [
     "Conversion",
     "ConversionError",
     "Converted",
-    "OutputError",
-    "PooledConversion",
-    "Seen",
-    "output_error",
-]
-    "AlignedConversion",
-    "Conversion",
-    "ConversionError",
-    "Converted",
+    "LatentConversion",
     "OutputError",
     "PooledConversion",
     "Seen",

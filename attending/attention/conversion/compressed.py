@@ -1,0 +1,312 @@
+"""Latents: keys and values of all heads as maps of one small remembered vector a token (MLA, DeepSeek-V2, arXiv 2405.04434).
+
+At full size a re-expression and exact, with and without RoPE. Cut short by the plain singular value decomposition of the
+weights (as in MHA2MLA, arXiv 2502.14837), or, better, in the measure of the layer's output on calibration inputs (as CARE,
+arXiv 2603.17946, argues; the measure is ours).
+
+RoPE cannot pass through a latent. Per frequency the keys of all heads are therefore turned into principal components by a
+unitary map across heads, which commutes with RoPE (TransMLA's RoRoPE, arXiv 2502.07864, with complex instead of real
+rotations). Those that matter most stay rotary and are shared by all heads: exact. The others join the latent unturned, times
+the mean of the rotation over the distances that matter: not exact, unless nothing is left over.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from attending.attention.conversion.conversion import Conversion, ConversionError, Converted, Seen, need_calibration
+from attending.attention.conversion.factors import Directions, best_directions
+from attending.attention.conversion.pairs import pairs_of
+from attending.attention.conversion.ranks import falling, share_out
+from attending.attention.conversion.statistics import LayerStatistics, gather_statistics
+from attending.attention.conversion.weights import filled, read_weights
+from attending.attention.grouped import GroupedAttention, GroupedConfig
+from attending.attention.latent import LatentConfig
+from attending.attention.positions import RotaryConfig
+
+_ROTARY_SHARES = 8
+"""Where nobody says how much of what is remembered is rotary, so many even steps from none to all are tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentConversion(Conversion):
+    """To latent attention that remembers `latent_dim` + `rope_dim` numbers a token.
+
+    Both None: as many as make it exact. `latent_dim` alone: without RoPE that is all; with RoPE it is the sum, of which the
+    rotary part gets what is foretold to lose least. `by`: what is kept, by the weights alone or by the output on calibration
+    inputs. `ranks` "shared": of several layers `latent_dim` is the mean, and each gets what it needs; "even": all the same.
+    """
+
+    latent_dim: int | None = None
+    rope_dim: int | None = None
+    by: Literal["weights", "output"] = "output"
+    ranks: Literal["even", "shared"] = "shared"
+
+    def check(self, source: GroupedConfig) -> None:
+        obstacles = {
+            "sinks, which latents do not have": source.sinks,
+            "a soft-cap, which latents do not have": source.softcap is not None,
+            "QK norms, which stand between the latent and the score": source.qk_norm_eps is not None,
+            f"{type(source.position).__name__.removesuffix('Config')} positions, and latents know rotary ones or none": not (
+                source.position is None or isinstance(source.position, RotaryConfig)
+            ),
+        }
+        if found := [name for name, holds in obstacles.items() if holds]:
+            raise ConversionError(f"mla: found {' and '.join(found)}; possible are gqa, mqa, clustered and window")
+        rotary, full = full_size(source)
+        given = [(name, size) for name, size in (("latent", self.latent_dim), ("rope", self.rope_dim)) if size is not None]
+        for name, size in given:
+            most = rotary if name == "rope" else full + (rotary if self.rope_dim is None else 0)
+            least = 0 if name == "rope" else 1
+            if not least <= size <= most or (name == "rope" and size % 2):
+                even = "even numbers " if name == "rope" else ""
+                raise ConversionError(
+                    f"mla:{name}={size}: a layer of {source.kv_heads} KV heads of {source.width} over tokens of "
+                    f"{source.source_dim} has at most {most}; possible are {even}{least} to {most}"
+                )
+        if self.latent_dim is None and self.rope_dim is not None:
+            raise ConversionError(f"mla:rope={self.rope_dim}: says nothing of the latent; add latent=N")
+
+    def convert(self, layer: GroupedAttention, seen: Sequence[Seen]) -> Converted:
+        self.check(layer.config)
+        if self.latent_dim is None:
+            return _Compression(layer, None).at_full_size()
+        work = _Compression(layer, self._statistics(layer, seen))
+        if self.rope_dim is not None or not work.n_rotary:
+            return work.cut(self.latent_dim, self.rope_dim or 0)
+        rope = work.best_rotary(self.latent_dim)
+        return work.cut(self.latent_dim - rope, rope)
+
+    def planned(self, layers: Sequence[tuple[GroupedAttention, Sequence[Seen]]]) -> tuple[Conversion, ...]:
+        """What each layer remembers: shares of the common budget, by what is foretold to be lost of each layer's output."""
+        if self.latent_dim is None or self.ranks == "even":
+            return tuple(self for _ in layers)
+        curves = []
+        for layer, seen in layers:
+            self.check(layer.config)
+            work = _Compression(layer, self._statistics(layer, seen))
+            curves.append(falling([loss / work.scale for loss in work.losses(self.rope_dim)]))
+        given = share_out(curves, self.latent_dim * len(layers))
+        return tuple(replace(self, latent_dim=n) for n in given)
+
+    def _statistics(self, layer: GroupedAttention, seen: Sequence[Seen]) -> LayerStatistics | None:
+        if self.by == "weights":
+            return None
+        need_calibration(seen, "mla")
+        return gather_statistics(layer, seen)
+
+
+def full_size(source: GroupedConfig) -> tuple[int, int]:
+    """Rotary and latent numbers that make the re-expression exact."""
+    turned = 2 * len(pairs_of(source).first)
+    in_latent = source.kv_heads * (2 * source.width - turned)
+    return source.kv_heads * turned, min(in_latent, source.source_dim)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Rotary:
+    """The components that stay rotary, their pair of each, how each head's queries reach them, and what of the keys is left."""
+
+    pair: tuple[int, ...]
+    down: Complex[Tensor, "component source"]
+    up: Complex[Tensor, "component kv_head"]
+    left: Complex[Tensor, "kv_head pair source"]
+    lost: float
+
+
+class _Compression:
+    """One layer at work. Without statistics every weight counts alike."""
+
+    def __init__(self, layer: GroupedAttention, statistics: LayerStatistics | None) -> None:
+        self.layer, self.config, self.statistics = layer, layer.config, statistics
+        self.weights, self.pairs = read_weights(layer), pairs_of(layer.config)
+        self.share = layer.config.n_heads // layer.config.kv_heads
+        w = self.weights
+        self.keys = torch.cat([w.key, w.key_bias[..., None]], dim=-1)
+        self.values = torch.cat([w.value, w.value_bias[..., None]], dim=-1)
+        self.n_rotary, _ = full_size(layer.config)
+        self.scale = float(torch.tensor(1.0)) if statistics is None else max(statistics.output_energy, 1e-300)
+        self._components = self._principal() if self.pairs.first else []
+
+    @property
+    def key_metric(self) -> Float[Tensor, "kv_head width width"] | None:
+        return None if self.statistics is None else self.statistics.query.unflatten(0, (-1, self.share)).sum(dim=1)
+
+    @property
+    def value_metric(self) -> Float[Tensor, "kv_head width width"] | None:
+        if self.statistics is None:
+            return None
+        near = torch.einsum("hoe,hof->hef", self.weights.output, self.weights.output)
+        return (near * self.statistics.value_share[:, None, None]).unflatten(0, (-1, self.share)).sum(dim=1)
+
+    def _principal(self) -> list[Directions]:
+        """For each frequency the components of the keys of all heads."""
+        rows = self.pairs.complex_of(self.keys)
+        found = []
+        for pair in range(rows.shape[1]):
+            metric = tokens = None
+            if self.statistics is not None:
+                first, second = self.pairs.first[pair], self.pairs.second[pair]
+                of_key = self.key_metric
+                assert of_key is not None
+                counts = (of_key[:, first, first] + of_key[:, second, second]) / 2
+                metric, tokens = torch.diag(counts), self.statistics.rotary_tokens
+            found.append(best_directions(rows[:, pair], metric=metric, tokens=tokens))
+        return found
+
+    def rotary(self, rope_dim: int) -> _Rotary:
+        """The `rope_dim / 2` components whose rotation is missed most, and the rest."""
+        n_pairs = len(self.pairs.first)
+        still = torch.ones(n_pairs) if self.statistics is None else 1.0 - self.statistics.turning.abs() ** 2
+        price = [
+            (float(component.energy[rank] * still[pair]), pair, rank)
+            for pair, component in enumerate(self._components)
+            for rank in range(len(component.energy))
+        ]
+        price.sort(key=lambda one: -one[0])
+        chosen = sorted(((pair, rank) for _, pair, rank in price[: rope_dim // 2]))
+        left = self.pairs.complex_of(self.keys).clone()
+        for pair, rank in chosen:
+            component = self._components[pair]
+            left[:, pair] -= component.up[:, rank, None] * component.down[rank]
+        nothing = left.new_zeros(0)
+        return _Rotary(
+            pair=tuple(pair for pair, _ in chosen),
+            down=torch.stack([self._components[p].down[r] for p, r in chosen]) if chosen else nothing.view(0, left.shape[-1]),
+            up=torch.stack([self._components[p].up[:, r] for p, r in chosen]) if chosen else nothing.view(0, len(left)),
+            left=left,
+            lost=sum(energy for energy, _, _ in price[rope_dim // 2 :]),
+        )
+
+    def latent(self, rotary: _Rotary | None) -> Directions:
+        """The directions of the latent: of keys as far as they are not rotary, and of values."""
+        keys = self.keys.clone()
+        if rotary is not None:
+            turning = 1.0 if self.statistics is None else self.statistics.turning[:, None]
+            self.pairs.put(keys, rotary.left * turning * self.pairs.amplitude)
+        maps = torch.cat([keys.flatten(0, 1), self.values.flatten(0, 1)])
+        if self.statistics is None:
+            return best_directions(maps[:, :-1], metric=None, tokens=None)
+        of_key, of_value = self.key_metric, self.value_metric
+        assert of_key is not None
+        assert of_value is not None
+        # One latent serves both, and keys and values are missed on different tokens: the mean of the two moments serves both.
+        moments = self.statistics.key_tokens, self.statistics.value_tokens
+        sizes = [float(moment.diagonal().sum().clamp(min=1e-300)) for moment in moments]
+        tokens = sum(moment / size for moment, size in zip(moments, sizes, strict=True)) / 2
+        return best_directions(maps, metric=torch.block_diag(*of_key * sizes[0], *of_value * sizes[1]), tokens=tokens)
+
+    def losses(self, rope_dim: int | None) -> list[float]:
+        """What is foretold to be lost with 0, 1, 2, … numbers, the rotary part as given or as is best for each."""
+        options = [rope_dim or 0] if rope_dim is not None or not self.n_rotary else self._rotary_options(self.n_rotary)
+        _, full = full_size(self.config)
+        most = full + (self.n_rotary if rope_dim is None else 0)
+        best = [float("inf")] * (most + 1)
+        for rope in options:
+            for n, loss in enumerate(self._losses_with(rope)):
+                total = n + (0 if rope_dim is not None else rope)
+                if total <= most:
+                    best[total] = min(best[total], loss)
+        for n in range(1, most + 1):
+            best[n] = min(best[n], best[n - 1])
+        return best
+
+    def _losses_with(self, rope: int) -> list[float]:
+        """What is lost with a latent of 0, 1, 2, … beside a rotary part of this size."""
+        rotary = self.rotary(rope) if self.n_rotary else None
+        energy = self.latent(rotary).energy
+        tails = [*energy.flip(0).cumsum(0).flip(0).tolist(), 0.0]
+        return [(0.0 if rotary is None else rotary.lost) + tail for tail in tails[: full_size(self.config)[1] + 1]]
+
+    def _rotary_options(self, most: int) -> list[int]:
+        return sorted({round(most * n / _ROTARY_SHARES / 2) * 2 for n in range(_ROTARY_SHARES + 1)})
+
+    def best_rotary(self, total: int) -> int:
+        """How much of `total` numbers is best rotary; at least one is latent."""
+        _, full = full_size(self.config)
+        options = [rope for rope in self._rotary_options(min(self.n_rotary, total)) if total - full <= rope < total]
+        least = max(total - full, 0)
+        options += [least + least % 2] if least + least % 2 < total else []
+        by_loss = {rope: self._losses_with(rope)[min(total - rope, full)] for rope in options}
+        return min(by_loss, key=lambda rope: by_loss[rope])
+
+    def at_full_size(self) -> Converted:
+        """The same layer over latents."""
+        rotary, full = full_size(self.config)
+        return self.cut(full, rotary)
+
+    def cut(self, latent_dim: int, rope_dim: int) -> Converted:
+        """The layer that remembers so much."""
+        config, w, width = self.config, self.weights, self.config.width
+        rotary = self.rotary(rope_dim) if self.n_rotary else None
+        found = self.latent(rotary)
+        down, up = found.down[:latent_dim], found.up[:, :latent_dim]
+        key_up, value_up = up.chunk(2)
+        key_up, value_up = (part.unflatten(0, (config.kv_heads, width)) for part in (key_up, value_up))
+        is_all_rotary = rotary is not None and rope_dim == self.n_rotary and not self.pairs.rest
+        nope_dim = 1 if is_all_rotary else width
+        if is_all_rotary:
+            key_up = key_up[:, :1] * 0.0
+        of_head = torch.arange(config.kv_heads).repeat_interleave(self.share)
+        query = torch.cat([w.query, w.query_bias[..., None]], dim=-1)
+        parts = [query[:, :nope_dim] * (0.0 if is_all_rotary else 1.0)]
+        remembered = [torch.nn.functional.pad(down[:, : w.key.shape[-1]], (0, 1))]
+        if rotary is not None and rotary.pair:
+            pair = list(rotary.pair)
+            # The queries of a head meet every component of its frequency, through its own share in it.
+            met = self.pairs.complex_of(query)[:, pair] * rotary.up.T[of_head].conj()[..., None]
+            parts.append(_interleaved(met) * self.pairs.amplitude)
+            remembered.append(_interleaved(rotary.down[None])[0])
+        scale = config.score_scale * (nope_dim + rope_dim) ** 0.5
+        queries, kept = torch.cat(parts, dim=1) * scale, torch.cat(remembered)
+        constant = self._constant(value_up[of_head] @ remembered[0])
+        frequencies = tuple(self.pairs.frequencies[list(rotary.pair)].tolist()) if rotary is not None else ()
+        new = LatentConfig(
+            dim=config.dim,
+            n_heads=config.n_heads,
+            latent_dim=latent_dim,
+            rope_dim=rope_dim,
+            nope_dim=nope_dim,
+            value_dim=width,
+            context_dim=config.context_dim,
+            rotary=RotaryConfig(layout="interleaved", frequencies=frequencies if rope_dim else None),
+            norms_latents=False,
+            bias=bool(queries[..., -1].any() or kept[..., -1].any()),
+            output_bias=config.output_bias or bool(constant.any()),
+            dropout=config.dropout,
+        )
+        state = {
+            "query_up.weight": queries[..., :-1].flatten(0, 1),
+            "query_up.bias": queries[..., -1].flatten(),
+            "latent_down.weight": kept[..., :-1],
+            "latent_down.bias": kept[..., -1],
+            "key_up.weight": key_up[of_head].flatten(0, 1),
+            "value_up.weight": value_up[of_head].flatten(0, 1),
+            "output.weight": w.output.transpose(0, 1).flatten(1),
+            "output.bias": constant,
+        }
+        made = filled(new, {f"projections.{name}": tensor for name, tensor in state.items()}, like=self.layer)
+        return Converted(layer=made, heads=tuple(range(config.n_heads)), told=self._told(latent_dim, rope_dim))
+
+    def _constant(self, kept: Float[Tensor, "head width source"]) -> Float[Tensor, " dim"]:
+        """The output bias: with it what the latent misses of the mean value, and the biases of values."""
+        w, of_head = self.weights, torch.arange(self.config.kv_heads).repeat_interleave(self.share)
+        if self.statistics is None:
+            missed = w.value_bias[of_head]
+        else:
+            missed = torch.einsum("hws,hs->hw", self.values[of_head] - kept, self.statistics.mean_token)
+        return w.output_bias + torch.einsum("how,hw->o", w.output, missed)
+
+    def _told(self, latent_dim: int, rope_dim: int) -> str:
+        rotary, full = full_size(self.config)
+        if rope_dim < rotary:
+            return f"{rope_dim // 2} of {rotary // 2} rotary components stay so: exact; the rest without rotation: not exact"
+        return "a re-expression: exact" if latent_dim == full else f"latent of {latent_dim} of {full}: not exact"
+
+
+def _interleaved(pairs: Complex[Tensor, "head pair source"]) -> Float[Tensor, "head width source"]:
+    return torch.stack([pairs.real, pairs.imag], dim=2).flatten(1, 2)
