@@ -36,8 +36,11 @@ PatientOption = Annotated[
     str | None, typer.Option("--patient", help='Column that names the patient, or "each row": every row is another person.')
 ]
 SchemaOption = Annotated[Path | None, typer.Option("--schema", help="Schema file (`attending schema`); wins over inference.")]
-IgnoreOption = Annotated[str, typer.Option("--ignore", help="Columns to leave out, as a,b,c.")]
-OnlyOption = Annotated[str, typer.Option("--only", help="The only columns to use as inputs, as a,b,c.")]
+IgnoreOption = Annotated[str, typer.Option("--ignore", help="Columns of TABLE to leave out, as a,b,c.")]
+OnlyOption = Annotated[
+    str,
+    typer.Option("--only", help="The only columns of TABLE to use as inputs, as a,b,c; --labs, --notes, --images come on top."),
+]
 WhereOption = Annotated[str | None, typer.Option("--where", help="Rows to keep: an SQL expression as polars reads it.")]
 LabsOption = Annotated[
     Path | None, typer.Option("--labs", help="Long-format values beside the table: id, code, value, unit, time.")
