@@ -5,8 +5,8 @@ A trace holds the square of the scores and is for short sequences; for weights a
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -22,9 +22,13 @@ from attending.attention.steps import Step
 
 @dataclass(frozen=True, kw_only=True)
 class Trace(Mapping[str, Tensor]):
-    """The steps of one call in order; `trace["scores"]` is a step's tensor and `print(trace)` a table of all."""
+    """The steps of one call in order; `trace["scores"]` is a step's tensor and `print(trace)` a table of all.
+
+    `is_self`: whether the keys are the tokens that ask, and not those of a context.
+    """
 
     mechanism: str
+    is_self: bool
     steps: tuple[Step, ...]
 
     def __getitem__(self, name: str) -> Tensor:
@@ -70,7 +74,8 @@ def trace(
     bias: ScoreBias | None = None,
 ) -> Trace:
     """Every step of `mechanism(x, mask=mask, …)`, without dropout; its `result` is what the mechanism gives in eval."""
-    return _trace_of(mechanism, mechanism.steps(x, mask=mask, context=context, positions=positions, bias=bias))
+    given = {"mask": mask, "context": context, "positions": positions, "bias": bias}
+    return _trace_of(mechanism, (x,), given)
 
 
 def traces_within(model: nn.Module, run: Callable[[], object]) -> dict[str, tuple[Trace, ...]]:
@@ -84,7 +89,7 @@ def traces_within(model: nn.Module, run: Callable[[], object]) -> dict[str, tupl
     def hook(name: str) -> Callable[..., None]:
         def traced(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
             assert isinstance(module, Mechanism)
-            found.setdefault(name, []).append(_trace_of(module, module.steps(*given, **named)))
+            found.setdefault(name, []).append(_trace_of(module, given, named))
 
         return traced
 
@@ -103,10 +108,25 @@ def traces_within(model: nn.Module, run: Callable[[], object]) -> dict[str, tupl
 
 
 def title_of(config: MechanismConfig) -> str:
-    """`grouped: dim=24, n_heads=4, …`: the name, and the settings that are not the defaults."""
-    settings = [(field.name, getattr(config, field.name), field.default) for field in fields(config)]
-    told = [f"{name}={value}" for name, value, default in settings if value != default]
-    return f"{_words(type(config).__name__.removesuffix('Config'))}: {', '.join(told)}"
+    """`grouped: dim=24, n_heads=4, position=rotary(layout=half)`: the name, and the settings that are not the defaults."""
+    return f"{_words(config)}: {_settings(config)}"
+
+
+def _settings(config: Any) -> str:
+    told = []
+    for field in fields(config):
+        value = getattr(config, field.name)
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        if value != default:
+            told.append(f"{field.name}={_told(value)}")
+    return ", ".join(told)
+
+
+def _told(value: object) -> str:
+    if not is_dataclass(value):
+        return str(value)
+    inner = _settings(value)
+    return f"{_words(value)}({inner})" if inner else _words(value)
 
 
 def shape_of(step: Step) -> str:
@@ -128,14 +148,14 @@ def range_of(values: Tensor) -> str:
     return told if hidden == 0.0 or len(finite) == 0 else f"{told}, {100 * hidden:.0f} % −∞"
 
 
-def _trace_of(mechanism: Mechanism, steps: Iterable[Step]) -> Trace:
-    found = tuple(replace(step, values=step.values.detach()) for step in steps)
-    return Trace(mechanism=title_of(mechanism.config), steps=found)
+def _trace_of(mechanism: Mechanism, given: tuple[Any, ...], named: Mapping[str, Any]) -> Trace:
+    steps = tuple(replace(step, values=step.values.detach()) for step in mechanism.steps(*given, **named))
+    return Trace(mechanism=title_of(mechanism.config), is_self=named.get("context") is None, steps=steps)
 
 
-def _words(name: str) -> str:
-    """`LowRank` as `low rank`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
+def _words(config: object) -> str:
+    """A `LowRankConfig` as `low rank`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", type(config).__name__.removesuffix("Config")).lower()
 
 
 def _figure(value: float) -> str:
