@@ -17,8 +17,9 @@ from attending.audit.finding import Finding, Severity
 from attending.audit.material import Material
 from attending.audit.ranking import LEAST_AREA, Ranking, indicators, rank, rank_learned
 from attending.records import RecordError, names
+from attending.records.column import Role
 from attending.records.images import FORMATS, locate
-from attending.records.schema import Companion, Role
+from attending.records.schema import Companion
 from attending.records.values import is_unknown, read_number
 
 _SIZES = frozenset({"width", "height", "bits", "dpi", "columns", "rows", "pixels", "pixel", "size", "bytes"})

@@ -16,7 +16,8 @@ from attending.audit.ranking import LEAST_AREA, Ranking, indicators, rank, rank_
 from attending.case import Demographics, Lab, Sign
 from attending.records import names
 from attending.records.association import determines
-from attending.records.schema import Column, Role, TargetKind
+from attending.records.column import Column, Role
+from attending.records.schema import TargetKind
 from attending.records.values import is_unknown, read_number
 
 _MOST_LEVELS = 20

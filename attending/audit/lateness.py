@@ -7,7 +7,7 @@ from attending.audit.check import Check
 from attending.audit.finding import Finding, Severity
 from attending.audit.material import Material
 from attending.records import names
-from attending.records.schema import AT_QUESTION, UNRECORDED_TIME, Column
+from attending.records.column import AT_QUESTION, UNRECORDED_TIME, Column
 from attending.records.times import hours_of, time_unit
 
 _REASON = "later than the question"

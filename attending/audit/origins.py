@@ -14,7 +14,7 @@ from attending.audit.finding import Finding, Severity
 from attending.audit.material import Material, Truth
 from attending.audit.ranking import ALPHA, LEAST_AREA, Ranking, indicators, rank_learned
 from attending.records import names
-from attending.records.schema import Role
+from attending.records.column import Role
 from attending.records.values import is_unknown
 
 _WORDS = frozenset({

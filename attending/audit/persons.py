@@ -17,7 +17,7 @@ from attending.audit.check import Check
 from attending.audit.finding import Finding, Severity
 from attending.audit.material import Material
 from attending.records import names
-from attending.records.schema import Column, Role
+from attending.records.column import Column, Role
 from attending.records.values import is_unknown
 
 _KEY_WORDS = frozenset({"record", "mrn", "ssn", "nhs", "insurance", "passport", "key", "id", "pid", "number", "no", "nr"})

@@ -14,7 +14,7 @@ from rich.table import Table as Grid
 
 from attending.evaluation.result import Result
 from attending.records import Companion, Records, Schema
-from attending.records.schema import INPUTS
+from attending.records.column import INPUTS
 from attending.training.units import Progress as Done
 
 NARROWEST = 118

@@ -2,9 +2,10 @@
 
 from attending.records.charts import Records, Refused, read_charts, with_companions
 from attending.records.choice import aim, restrict
+from attending.records.column import Column, Role
 from attending.records.error import RecordError, SchemaError
 from attending.records.infer import infer_schema
-from attending.records.schema import EACH_ROW, Column, Companion, Role, Sampling, Schema, Target, TargetKind
+from attending.records.schema import EACH_ROW, Companion, Sampling, Schema, Target, TargetKind
 from attending.records.schema_file import from_toml, load_schema, to_toml, write_schema
 from attending.records.table import Table, read_table
 

@@ -13,10 +13,11 @@ import numpy as np
 
 from attending.case import UNSTATED as UNSTATED_UNIT
 from attending.case import Absence, Embedding, Evidence, Hours, Lab, Note, Scan, Sign, Unit
+from attending.records.column import AT_QUESTION, UNRECORDED_TIME, UNSTATED, Column, Role, ValueRules
 from attending.records.error import RecordError
 from attending.records.images import ImageError, locate, read_pixels
 from attending.records.kinds import read_vector
-from attending.records.schema import AT_QUESTION, UNRECORDED_TIME, UNSTATED, Column, Role, Schema, ValueRules
+from attending.records.schema import Schema
 from attending.records.table import Table
 from attending.records.times import hours_of
 from attending.records.units import UnitError, canonical, convert

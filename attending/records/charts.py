@@ -13,12 +13,13 @@ from types import MappingProxyType
 
 from attending.case import Absence, CaseId, Chart, Demographics, Evidence, GroupId, Identity, Note, PatientId
 from attending.records.cells import Cell, read_column
+from attending.records.column import Column, Role
 from attending.records.companions import Asker, Joined, complete_units, infer_companion, join_companion
 from attending.records.error import SchemaError
 from attending.records.groups import widest_groups
 from attending.records.label_words import without_label_words
 from attending.records.rows import Rows, choose_rows
-from attending.records.schema import Column, Role, Schema
+from attending.records.schema import Schema
 from attending.records.table import Table
 from attending.records.values import Tally, is_unknown, tally
 from attending.records.vectors import gathered, of_one_length, shared

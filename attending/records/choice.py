@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from attending.records.column import INPUTS, Column, Role
 from attending.records.error import SchemaError
-from attending.records.schema import INPUTS, Column, Role, Schema
+from attending.records.schema import Schema
 from attending.records.table import Table
 from attending.records.targets import infer_targets
 

@@ -15,9 +15,10 @@ from attending.case import UNSTATED as UNSTATED_UNIT
 from attending.case import Absence, Evidence, Hours, Lab, Note, Scan, Unit
 from attending.records import names, units
 from attending.records.cells import in_unit
+from attending.records.column import UNSTATED, Role, ValueRules
 from attending.records.error import RecordError, SchemaError
 from attending.records.images import ImageError, locate, read_pixels
-from attending.records.schema import UNSTATED, Companion, Role, Schema, ValueRules
+from attending.records.schema import Companion, Schema
 from attending.records.table import Table
 from attending.records.times import hours_of, time_unit
 from attending.records.values import Reading, Tally, decimal_mark, is_unknown, read_number, refuse_other_marks, tally

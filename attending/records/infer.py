@@ -11,20 +11,10 @@ from dataclasses import dataclass, field, replace
 from attending.records import names, units
 from attending.records.association import GIVEAWAY_AUROC, auroc_alone, determines
 from attending.records.choice import restrict
+from attending.records.column import INPUTS, UNRECORDED_TIME, UNSTATED, Column, Role, ValueRules
 from attending.records.error import SchemaError
 from attending.records.kinds import Evidence, find_kind, is_image
-from attending.records.schema import (
-    EACH_ROW,
-    INPUTS,
-    UNRECORDED_TIME,
-    UNSTATED,
-    Column,
-    Role,
-    Schema,
-    Target,
-    TargetKind,
-    ValueRules,
-)
+from attending.records.schema import EACH_ROW, Schema, Target, TargetKind
 from attending.records.table import Table
 from attending.records.targets import infer_targets, read_truth
 from attending.records.times import read_moment, time_unit

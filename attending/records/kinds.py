@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from attending.records import names, units
-from attending.records.schema import AT_QUESTION, UNSTATED, Role, ValueRules
+from attending.records.column import AT_QUESTION, UNSTATED, Role, ValueRules
 from attending.records.values import Reading, decimal_mark, read_number
 
 PLAIN = ValueRules()

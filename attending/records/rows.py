@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from attending.records.column import Role
 from attending.records.error import RecordError
-from attending.records.schema import Role, Schema
+from attending.records.schema import Schema
 from attending.records.table import Table
 from attending.records.targets import read_truth
 from attending.records.times import read_moment

@@ -15,25 +15,9 @@ from typing import Any
 import tomli_w
 
 from attending import artefacts
+from attending.records.column import AT_QUESTION, INPUTS, UNRECORDED_TIME, UNSTATED, Column, Role, Rule, ValueRules
 from attending.records.error import SchemaError, did_you_mean
-from attending.records.schema import (
-    AT_QUESTION,
-    EACH_ROW,
-    INPUTS,
-    UNRECORDED_TIME,
-    UNSTATED,
-    Column,
-    Companion,
-    Primary,
-    Role,
-    Rule,
-    Sampling,
-    Schema,
-    Target,
-    TargetKind,
-    Threshold,
-    ValueRules,
-)
+from attending.records.schema import EACH_ROW, Companion, Primary, Sampling, Schema, Target, TargetKind, Threshold
 
 FORMAT = 1
 _HEAD = """\

@@ -11,8 +11,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from attending.case import Censoring
+from attending.records.column import UNKNOWN_WORDS, Rule, ValueRules
 from attending.records.error import RecordError
-from attending.records.schema import UNKNOWN_WORDS, Rule, ValueRules
 from attending.records.units import UnitError, convert, is_unit
 
 

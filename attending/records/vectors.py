@@ -13,8 +13,8 @@ import polars as pl
 from attending.case import Absence, Embedding
 from attending.records import names
 from attending.records.cells import Cell
+from attending.records.column import Column, Role
 from attending.records.error import RecordError
-from attending.records.schema import Column, Role
 from attending.records.table import Table
 from attending.records.values import Reading, ValueRules, is_unknown, read_number
 

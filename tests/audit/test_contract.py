@@ -7,7 +7,7 @@ import pytest
 from attending.audit import AuditError, Finding, Material, Severity, Verdict, audit
 from attending.audit.catalog import CHECKS
 from attending.records.clinic.config import TRAPS
-from attending.records.schema import Role
+from attending.records.column import Role
 from tests.audit.conftest import Look
 
 CLEAN_SEEDS = (11, 12, 13)

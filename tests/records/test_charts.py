@@ -27,8 +27,8 @@ from attending.records import (
     read_charts,
     read_table,
 )
+from attending.records.column import AT_QUESTION, UNRECORDED_TIME, UNSTATED, ValueRules
 from attending.records.groups import widest_groups
-from attending.records.schema import AT_QUESTION, UNRECORDED_TIME, UNSTATED, ValueRules
 
 Write = Callable[..., Path]
 TARGET = Target(column="dx", kind=TargetKind.BINARY, classes=("0", "1"), positive="1")

@@ -22,8 +22,8 @@ from attending.records import (
     read_table,
 )
 from attending.records.clinic import ClinicConfig, draw_clinic, write_clinic
+from attending.records.column import AT_QUESTION, ValueRules
 from attending.records.companions import infer_companion
-from attending.records.schema import AT_QUESTION, ValueRules
 
 Write = Callable[..., Path]
 

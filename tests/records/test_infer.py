@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from attending.records import EACH_ROW, Role, Schema, SchemaError, TargetKind, aim, infer_schema, read_table, restrict
-from attending.records.schema import AT_QUESTION, UNRECORDED_TIME, UNSTATED
+from attending.records.column import AT_QUESTION, UNRECORDED_TIME, UNSTATED
 
 Write = Callable[..., Path]
 PROSE = [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from attending.records import Role, infer_schema, read_charts, read_table
-from attending.records.schema import INPUTS
+from attending.records.column import INPUTS
 
 APPENDICITIS_NEVER = {
     "severity", "management", "management_binary", "diagnosis_presumptive", "length_of_stay_days", "perforation",

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attending.records import EACH_ROW, Column, Companion, Role, Sampling, Schema, SchemaError, Target, TargetKind
-from attending.records.schema import AT_QUESTION, INPUTS, UNRECORDED_TIME, UNSTATED, Primary, Rule, Threshold, ValueRules
+from attending.records.column import AT_QUESTION, INPUTS, UNRECORDED_TIME, UNSTATED, Rule, ValueRules
+from attending.records.schema import Primary, Threshold
 from attending.records.schema_file import from_toml, load_schema, to_toml, write_schema
 
 WORDS = st.text(string.ascii_letters + string.digits + " _.-\"'\\=[]#äß\n", min_size=1, max_size=12).filter(str.strip)

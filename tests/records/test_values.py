@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attending.records import RecordError
-from attending.records.schema import Rule, ValueRules
+from attending.records.column import Rule, ValueRules
 from attending.records.units import UnitError
 from attending.records.values import Reading, decimal_mark, is_unknown, read_number, tally
 

@@ -23,7 +23,8 @@ from attending.records.clinic.draw import Clinic
 from attending.records.clinic.leaks import FilmFile
 from attending.records.clinic.reasons import Reason
 from attending.records.clinic.world import DISEASES, SHADOWS, build_world
-from attending.records.schema import AT_QUESTION, Column, Companion, Role, Sampling, Schema, Target, TargetKind
+from attending.records.column import AT_QUESTION, Column, Role
+from attending.records.schema import Companion, Sampling, Schema, Target, TargetKind
 from attending.records.schema_file import to_toml
 
 _IDENTITY = ("name", "record_number", "date_of_birth", "telephone")

@@ -27,7 +27,7 @@ from attending.records.clinic.config import ClinicConfig
 from attending.records.clinic.people import People
 from attending.records.clinic.streams import Streams
 from attending.records.clinic.world import DISEASES, MODALITIES
-from attending.records.schema import AT_QUESTION, Column, Role
+from attending.records.column import AT_QUESTION, Column, Role
 
 DISCHARGE_CODES: tuple[str, ...] = ("J18.9", "I50.9", "I26.9", "C34.9")
 _NO_CODE = "R07.4"
