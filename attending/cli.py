@@ -369,6 +369,101 @@ def limits(
     measure(place=out, threads=threads)
 
 
+@app.command()
+def compare(
+    mechanisms: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names, or name:setting=value,…; all of the catalog where none is given.", metavar="[MECHANISM]…"),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="TOML or JSON file with mechanisms of your own, a table each.", metavar="FILE"),
+    ] = None,
+    dim: Annotated[int, typer.Option(help="Width of every layer.")] = 64,
+    heads: Annotated[int, typer.Option(help="Heads of every layer.")] = 4,
+    budget: Annotated[int, typer.Option(help="Keys a query may read, of a mechanism that does not read all.")] = 16,
+    lengths: Annotated[str, typer.Option(help="Numbers of tokens to time, as a,b,c.")] = "256,512,1024,2048,4096",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float64.")] = "float32",
+    tasks: Annotated[str, typer.Option(help="Small tasks to learn: recall,copy, or nothing.")] = "recall",
+    seeds: Annotated[int, typer.Option(min=1, help="Networks trained of each mechanism.")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of each network.")] = 400,
+    json: Annotated[Path | None, typer.Option("--json", help="File for all rows.", metavar="FILE")] = None,
+    page: Annotated[Path | None, typer.Option("--page", help="HTML file with tables and plots.", metavar="FILE")] = None,
+    limits: Annotated[
+        Path | None, typer.Option("--limits", help="Limits of this machine (`attending limits --out`).", metavar="FILE")
+    ] = None,
+    threads: ThreadsOption = 0,
+) -> None:
+    """Attention mechanisms on the same work: parameters, cache, time, memory, growth with length, and what they learn.
+
+    Example: attending compare mha gqa latent --json out/rows.json --page out/compare.html
+    """
+    from attending.commands.comparing import compare_mechanisms
+
+    compare_mechanisms(
+        mechanisms or (),
+        config=config,
+        dim=dim,
+        n_heads=heads,
+        budget=budget,
+        lengths=lengths,
+        dtype=dtype,
+        tasks=tasks,
+        n_seeds=seeds,
+        steps=steps,
+        json_file=json,
+        page=page,
+        limits_file=limits,
+        threads=threads,
+    )
+
+
+@app.command()
+def trace(
+    out: OutOption,
+    model: Annotated[
+        Path | None, typer.Argument(help="The folder `model` of a run, or the run's own folder.", metavar="[MODEL]")
+    ] = None,
+    table: Annotated[Path | None, typer.Argument(help="CSV or Parquet file, one row per visit.", metavar="[TABLE]")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="A sentence of your own to look at.")] = None,
+    mechanism: Annotated[
+        str | None,
+        typer.Option("--mechanism", help="One layer with random weights: name, or name:setting=value,… as in compare."),
+    ] = None,
+    mask: Annotated[str, typer.Option("--mask", help="Of that layer: causal or everything (default: causal if it can).")] = "",
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="A text encoder instead: minilm, or a local folder with a BERT.")
+    ] = None,
+    patient: Annotated[str | None, typer.Option("--patient", help="The one case of TABLE, by its id.", metavar="ID")] = None,
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
+    png: Annotated[bool, typer.Option("--png", help="Write every plot as a PNG file too.")] = False,
+    seed: SeedOption = 0,
+) -> None:
+    """Look inside attention, step by step: words with links, maps of every head, and shapes. It is not explanation.
+
+    Example: attending trace --text "no fever but productive cough" --mechanism gqa:2 --out out/trace
+    """
+    from attending.commands.tracing import write_trace
+
+    write_trace(
+        model,
+        table,
+        out=out,
+        text=text,
+        mechanism=mechanism,
+        mask=mask,
+        encoder=encoder,
+        patient=patient,
+        where=where,
+        companions=companions(labs, notes, images),
+        as_png=png,
+        seed=seed,
+    )
+
+
 def of_system(error: OSError) -> str:
     """What the operating system refused, in one sentence: which file, why, and what to do where that is known."""
     remedies = {

@@ -1,0 +1,117 @@
+"""The comparison as two tables of words, for a terminal and a page."""
+
+from dataclasses import dataclass
+
+from attending.attention import name_of
+from attending.comparison.comparison import Comparison
+from attending.comparison.contenders import can_be_causal, told_settings
+from attending.comparison.row import LAYER, Ledger
+from attending.comparison.words import (
+    NOTHING,
+    told_bytes,
+    told_count,
+    told_growth,
+    told_quality,
+    told_share,
+    told_time,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToldTable:
+    """Title, heads, rows of words, and what must be known to read them."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def size_table(found: Comparison) -> ToldTable:
+    """What one layer costs at the longest length."""
+    ledger, timing = Ledger(found.rows), found.plan.timing
+    length = max(timing.lengths)
+    rows = []
+    for one in found.contenders:
+        of = {"mechanism": one.name, "task": LAYER, "length": length}
+        times = {phase: ledger.one(**of, phase=phase, quantity="seconds") for phase in ("prefill", "decode")}
+        exact = {name: ledger.one(**of, quantity=name) for name in ("parameters", "cache_bytes_used")}
+        peak = ledger.one(**of, phase="prefill", quantity="peak_bytes")
+        flops = ledger.one(**of, phase="prefill", quantity="flops_growth")
+        grows = ledger.one(**of, phase="prefill", quantity="seconds_growth")
+        rows.append(
+            (
+                one.name,
+                NOTHING if (row := exact["parameters"]) is None else told_count(row.value),
+                NOTHING if (row := exact["cache_bytes_used"]) is None else told_bytes(row.value),
+                told_time(times["prefill"]),
+                told_share(times["prefill"]),
+                told_time(times["decode"]),
+                told_share(times["decode"]),
+                NOTHING if peak is None else told_bytes(peak.value),
+                told_growth(flops),
+                told_growth(grows),
+            )
+        )
+    first = found.contenders[0].config
+    return ToldTable(
+        title=f"One layer of width {first.dim} over {length:,} tokens, {timing.dtype}, threads: {found.limits.threads}",
+        heads=(
+            "mechanism",
+            "parameters",
+            "cache",
+            "read all",
+            "of limit",
+            "one token",
+            "of limit",
+            "peak",
+            "FLOPs ~",
+            "time ~",
+        ),
+        rows=tuple(rows),
+        note="times: median (fastest to slowest round); of limit: the machine's floor over the time; peak: bytes of "
+        "tensors that live at once while all is read; ~: the power of the length with which it grows, at the two longest",
+    )
+
+
+def quality_table(found: Comparison) -> ToldTable:
+    """What each mechanism learned, and how that compares to the first."""
+    ledger = Ledger(found.rows)
+    learned = [str(name) for name in ledger.distinct("task") if name != LAYER]
+    rows = []
+    for one in found.contenders:
+        cells = [one.name]
+        for task in learned:
+            of = {"mechanism": one.name, "task": task}
+            cache = ledger.one(**of, quantity="cache_bytes_used")
+            cells += [
+                told_quality(ledger.one(**of, quantity="accuracy")),
+                told_quality(ledger.one(**of, quantity="accuracy_difference")),
+                NOTHING if cache is None else told_bytes(cache.value),
+            ]
+        rows.append(tuple(cells))
+    first, n_seeds = found.contenders[0].name, len(found.plan.seeds)
+    return ToldTable(
+        title=f"Learned in {found.plan.learning.steps} steps, {n_seeds} seeds",
+        heads=("mechanism", *(head for task in learned for head in (task, f"less {first}", "cache"))),
+        rows=tuple(rows) if learned else (),
+        note="share of right answers (95 % t interval over seeds); the difference is paired by seed",
+    )
+
+
+def settings_table(found: Comparison) -> ToldTable:
+    """Each mechanism's settings, and what it could not do as the others did."""
+    rows = []
+    for one in found.contenders:
+        config = one.over(max(found.plan.timing.lengths))
+        told = (
+            "each token sees those before it"
+            if can_be_causal(config)
+            else "sees everything: it cannot be causal, nor be fed token by token"
+        )
+        rows.append((one.name, name_of(config), told_settings(config) or "as they come", told))
+    return ToldTable(
+        title=f"Width {found.contenders[0].config.dim}; where settings follow the length, those of the longest are told",
+        heads=("mechanism", "in the catalog", "settings", "what is seen"),
+        rows=tuple(rows),
+    )
