@@ -16,7 +16,7 @@ from attending.attention.caching import ContextCache, TokenCache, clean_context,
 from attending.attention.clustered_cache import OwnClustersCache
 from attending.attention.clusters import leaders_of
 from attending.attention.core import joined
-from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, cache_cost, slots_cost
+from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, cache_cost, meeting, slots_cost
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, Places
 from attending.attention.heads import HeadedAttention, SharedHeadShape
@@ -120,9 +120,22 @@ class ClusteredConfig(SharedHeadShape):
         return taken
 
     def cost(
-        self, length: int, *, batch: int = 1, dtype: str = "float32", phase: Phase = "prefill", cache_dtype: str | None = None
+        self,
+        length: int,
+        *,
+        batch: int = 1,
+        dtype: str = "float32",
+        phase: Phase = "prefill",
+        cache_dtype: str | None = None,
+        context: int | None = None,
     ) -> Cost:
         """As for every mechanism. Where samples find their own clusters, all heads are projected and then picked from."""
+        if context is not None and self.leaders is None:
+            raise AttentionError(
+                f"clustered: found a context of {context} tokens, and clusters found from the first tokens serve "
+                "causal self-attention only; give leaders=…"
+            )
+        met = meeting(length, phase=phase, context=context)
         size, width, is_static = bytes_of(dtype), self.width, self.leaders is not None
         queries = (self.n_clusters if is_static else self.n_heads) * width
         keys = (self.n_kept_keys if is_static else self.kv_heads) * width
@@ -130,8 +143,8 @@ class ClusteredConfig(SharedHeadShape):
         weights = self.dim * queries + self.source_dim * (keys + values) + heads * self.dim
         extra = (queries + keys + values if self.bias else 0) + (self.dim if self.output_bias else 0)
         extra += self.position_parameters
-        rows, passes = (1 if phase == "decode" else length), (3 if phase == "train" else 1)
-        seen = length if phase == "decode" else length * (length + 1) // 2
+        linear = met.rows * self.dim * (queries + heads) + met.projected * self.source_dim * (keys + values)
+        times = (6 if phase == "train" else 2) * batch
         scored, early = self.n_clusters * width + heads, 0
         if not is_static:
             early = (1 if phase == "decode" else min(length, self.observe)) * min(length, self.observe) * 2 * heads
@@ -144,15 +157,17 @@ class ClusteredConfig(SharedHeadShape):
             dtype=dtype,
             parameters=weights + extra,
             parameter_bytes=(weights + extra) * size,
-            flops=passes * 2 * batch * (rows * weights + rows * length * scored + early),
-            causal_flops=passes * 2 * batch * (rows * weights + seen * scored + early),
-            activation_bytes=batch * rows * (2 * self.dim + queries + heads + keys + values) * size,
-            cache=self._cache_cost(length, batch=batch, dtype=dtype, cache_dtype=cache_dtype or dtype),
+            flops=times * (linear + met.pairs * scored + early),
+            causal_flops=times * (linear + met.seen * scored + early),
+            activation_bytes=batch
+            * (met.rows * (2 * self.dim + queries + heads) + met.projected * (keys + values) + met.beside * self.source_dim)
+            * size,
+            cache=self._cache_cost(length, batch=batch, dtype=dtype, cache_dtype=cache_dtype or dtype, context=context),
         )
 
-    def _cache_cost(self, length: int, *, batch: int, dtype: str, cache_dtype: str) -> CacheCost:
+    def _cache_cost(self, length: int, *, batch: int, dtype: str, cache_dtype: str, context: int | None) -> CacheCost:
         """Before membership is fixed a sample holds the full keys and the maps of its first tokens, and no others."""
-        whole = cache_cost(self.remembered, length=length, batch=batch, dtype=cache_dtype)
+        whole = cache_cost(self.remembered, length=length, batch=batch, dtype=cache_dtype, context=context)
         if self.leaders is not None:
             return whole
         if length >= self.observe:

@@ -54,6 +54,8 @@ class CacheCost:
 class Cost:
     """One attention layer over `length` tokens of `batch` samples. In decode: one more token, `length` keys with it.
 
+    With a `context` the keys are its tokens, projected once: in decode they lie in the cache already.
+
     `flops`: matrix products as `torch.utils.flop_counter` counts them on the reference path. `causal_flops`: of these, the
     pairs that a causal mask lets be seen. `activation_bytes`: what passes between the layer's projections, each once: tokens
     in, what is projected of them, the heads' answers, tokens out; scores are not among it, because no core holds them whole.
@@ -134,6 +136,38 @@ def ragged_cost(config: Costed, lengths: Sequence[int], *, dtype: str = "float32
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Meeting:
+    """Which tokens meet in a phase: `rows` ask, `projected` become keys now, and there are `keys` in all.
+
+    `pairs` are rows × keys; `seen` those of them that a causal mask lets be seen, all of them over a context. `beside`: tokens
+    of a context that are read now.
+    """
+
+    rows: int
+    projected: int
+    keys: int
+    pairs: int
+    seen: int
+    beside: int = 0
+
+
+def meeting(length: int, *, phase: Phase, context: int | None) -> Meeting:
+    """`length` tokens that look at each other, or at `context` others; in decode one token, behind those before it."""
+    if phase not in PHASES:
+        raise AttentionError(f"cost: found the phase {phase!r}, expected one of {', '.join(PHASES)}")
+    if length < 0 or (context is not None and context < 0):
+        raise AttentionError(f"cost: found a length of {length} and a context of {context} tokens; expected 0 or more")
+    is_step = phase == "decode"
+    rows = 1 if is_step else length
+    if context is not None:
+        pairs = rows * context
+        projected = 0 if is_step else context
+        return Meeting(rows=rows, projected=projected, keys=context, pairs=pairs, seen=pairs, beside=projected)
+    seen = length if is_step else length * (length + 1) // 2
+    return Meeting(rows=rows, projected=rows, keys=length, pairs=rows * length, seen=seen)
+
+
 def bytes_of(dtype: str) -> int:
     """Bytes of one number of the named type."""
     if dtype not in BYTES:
@@ -141,8 +175,12 @@ def bytes_of(dtype: str) -> int:
     return BYTES[dtype]
 
 
-def cache_cost(widths: Mapping[str, tuple[int, int]], *, length: int, batch: int, dtype: str) -> CacheCost:
-    """Bytes of a growing memory with these (heads, dim) by name, after `length` tokens."""
+def cache_cost(
+    widths: Mapping[str, tuple[int, int]], *, length: int, batch: int, dtype: str, context: int | None = None
+) -> CacheCost:
+    """Bytes of a growing memory with these (heads, dim) by name, after `length` tokens; over a context, of one that fits it."""
+    if context is not None:
+        return slots_cost(widths, used=context, allocated=max(context, 1), batch=batch, dtype=dtype)
     return slots_cost(widths, used=length, allocated=capacity_for(length), batch=batch, dtype=dtype)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from attending.attention.caching import ContextCache, TokenCache, clean_context, memory_over_context, memory_over_tokens
 from attending.attention.core import joined, mixed_by
-from attending.attention.costs import Cost, Phase, bytes_of, cache_cost
+from attending.attention.costs import Cost, Phase, bytes_of, cache_cost, meeting
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, Places, places_tensor
 from attending.attention.heads import HeadedAttention, SharedHeadShape
@@ -52,25 +52,34 @@ class GroupedConfig(SharedHeadShape):
         return GroupedAttention(self)
 
     def cost(
-        self, length: int, *, batch: int = 1, dtype: str = "float32", phase: Phase = "prefill", cache_dtype: str | None = None
+        self,
+        length: int,
+        *,
+        batch: int = 1,
+        dtype: str = "float32",
+        phase: Phase = "prefill",
+        cache_dtype: str | None = None,
+        context: int | None = None,
     ) -> Cost:
         size, heads, kv = bytes_of(dtype), self.n_heads * self.width, 2 * self.kv_heads * self.width
         weights = self.dim * heads + self.source_dim * kv + heads * self.dim
         extra = (heads + kv if self.bias else 0) + (self.dim if self.output_bias else 0) + (self.n_heads if self.sinks else 0)
         extra += 2 * self.width if self.qk_norm_eps is not None else 0
         extra += self.position_parameters
-        rows = 1 if phase == "decode" else length
-        pairs, seen_pairs = rows * length, (length if phase == "decode" else length * (length + 1) // 2)
-        passes = 3 if phase == "train" else 1
+        met = meeting(length, phase=phase, context=context)
+        linear = met.rows * 2 * self.dim * heads + met.projected * self.source_dim * kv
+        times = (6 if phase == "train" else 2) * batch
         return Cost(
             phase=phase,
             dtype=dtype,
             parameters=weights + extra,
             parameter_bytes=(weights + extra) * size,
-            flops=passes * 2 * batch * (rows * weights + pairs * 2 * heads),
-            causal_flops=passes * 2 * batch * (rows * weights + seen_pairs * 2 * heads),
-            activation_bytes=batch * rows * (2 * self.dim + 2 * heads + kv) * size,
-            cache=cache_cost(self.remembered, length=length, batch=batch, dtype=cache_dtype or dtype),
+            flops=times * (linear + met.pairs * 2 * heads),
+            causal_flops=times * (linear + met.seen * 2 * heads),
+            activation_bytes=batch
+            * (met.rows * (2 * self.dim + 2 * heads) + met.projected * kv + met.beside * self.source_dim)
+            * size,
+            cache=cache_cost(self.remembered, length=length, batch=batch, dtype=cache_dtype or dtype, context=context),
         )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from attending.attention.caching import ContextCache, TokenCache, clean_context, memory_over_context, memory_over_tokens
 from attending.attention.core import joined, mixed_by, note
-from attending.attention.costs import Cost, Phase, bytes_of
+from attending.attention.costs import Cost, Phase, bytes_of, meeting, slots_cost
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, Places, places_tensor
 from attending.attention.inspection import check_rows, weights_by
@@ -64,32 +64,49 @@ class IndexedConfig(LatentShape):
         return gathered < n_key * self.latent_dim * head + n_query * n_key * (head + self.rope_dim)
 
     def cost(
-        self, length: int, *, batch: int = 1, dtype: str = "float32", phase: Phase = "prefill", cache_dtype: str | None = None
+        self,
+        length: int,
+        *,
+        batch: int = 1,
+        dtype: str = "float32",
+        phase: Phase = "prefill",
+        cache_dtype: str | None = None,
+        context: int | None = None,
     ) -> Cost:
-        rows = 1 if phase == "decode" else length
-        n_pairs = {"flops": rows * length, "causal_flops": length if phase == "decode" else length * (length + 1) // 2}
-        dense = self.latent_cost(length=length, batch=batch, dtype=dtype, phase=phase, cache_dtype=cache_dtype)
-        times, size = (6 if phase == "train" else 2) * batch, bytes_of(dtype)
+        met = meeting(length, phase=phase, context=context)
+        dense = self.latent_cost(
+            met, length=length, batch=batch, dtype=dtype, phase=phase, cache_dtype=cache_dtype, context=context
+        )
+        times, once, size = (6 if phase == "train" else 2) * batch, 2 * batch, bytes_of(dtype)
         key = self.source_dim * self.index_dim
         query = self.query_source_dim * self.index_heads * self.index_dim + self.dim * self.index_heads
-        flops = {name: getattr(dense, name) for name in n_pairs}
-        # The forward pass has no gradient through the picking, and where top_k reaches every key nothing is picked.
-        picks = self.top_k < length
-        once = 2 * batch
-        for name, pairs in n_pairs.items():
-            picking = once * (rows * query + pairs * self.index_heads * (self.index_dim + 1))
-            if phase != "train" and self.gathers(rows, length):
-                read = rows * min(self.top_k, length) * self.n_heads * (2 * self.latent_dim + self.rope_dim)
-                flops[name] = times * (rows * (self.row_products + self.up_products) + read)
-            flops[name] += once * rows * key + (picking if picks else 0)
+        # Where top_k reaches every key nothing is picked, and the forward pass has no gradient through the picking.
+        picks, gathers = self.top_k < met.keys, phase != "train" and self.gathers(met.rows, met.keys)
+        flops = {"flops": dense.flops, "causal_flops": dense.causal_flops}
+        if gathers:
+            read = met.rows * self.top_k * self.n_heads * (2 * self.latent_dim + self.rope_dim)
+            fixed = met.rows * (self.query_products + self.up_products) + met.projected * self.latent_products
+            flops = dict.fromkeys(flops, times * (fixed + read))
+        for name, pairs in (("flops", met.pairs), ("causal_flops", met.seen)):
+            picking = met.rows * query + pairs * self.index_heads * (self.index_dim + 1)
+            flops[name] += once * (met.projected * key + (picking if picks else 0))
+        passed = self.passed_on(met, absorbed=True) if gathers else dense.activation_bytes // (batch * size)
+        passed += met.projected * self.index_dim + (met.rows * self.index_heads * (self.index_dim + 1) if picks else 0)
+        latents = {name: width for name, width in self.remembered.items() if name == "latent"}
+        left = (
+            slots_cost(latents, used=met.keys - self.top_k, allocated=0, batch=batch, dtype=cache_dtype or dtype)
+            if gathers
+            else None
+        )
         parameters = dense.parameters + key + query + 2 * self.index_dim
-        activations = batch * rows * self.index_dim * (self.index_heads + 1) * size
         return replace(
             dense,
             parameters=parameters,
             parameter_bytes=parameters * size,
-            activation_bytes=dense.activation_bytes + activations,
-            **flops,
+            activation_bytes=batch * passed * size,
+            unread_bytes=0 if left is None else left.used + left.scales,
+            flops=flops["flops"],
+            causal_flops=flops["causal_flops"],
         )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attending.attention.caching import ContextCache, TokenCache, clean_context, memory_over_context, memory_over_tokens
 from attending.attention.core import joined, mixed_by
-from attending.attention.costs import Cost, Phase
+from attending.attention.costs import Cost, Phase, meeting
 from attending.attention.grid import Grid, Places
 from attending.attention.inspection import weights_by
 from attending.attention.latents import LatentProjections, LatentQueries, LatentShape
@@ -31,9 +31,19 @@ class LatentConfig(LatentShape):
         return LatentAttention(self)
 
     def cost(
-        self, length: int, *, batch: int = 1, dtype: str = "float32", phase: Phase = "prefill", cache_dtype: str | None = None
+        self,
+        length: int,
+        *,
+        batch: int = 1,
+        dtype: str = "float32",
+        phase: Phase = "prefill",
+        cache_dtype: str | None = None,
+        context: int | None = None,
     ) -> Cost:
-        return self.latent_cost(length=length, batch=batch, dtype=dtype, phase=phase, cache_dtype=cache_dtype)
+        met = meeting(length, phase=phase, context=context)
+        return self.latent_cost(
+            met, length=length, batch=batch, dtype=dtype, phase=phase, cache_dtype=cache_dtype, context=context
+        )
 
 
 class LatentAttention(Mechanism):

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, cache_cost
+from attending.attention.costs import Cost, Meeting, Phase, bytes_of, cache_cost
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Places
 from attending.attention.mechanism import MechanismConfig
@@ -86,10 +86,15 @@ class LatentShape(MechanismConfig):
         return 1 / n_query - 1 / n_key > (2 * self.latent_dim - head) / (self.latent_dim * head)
 
     @property
-    def row_products(self) -> int:
-        """Multiplications of one token in the projections that every form has."""
+    def query_products(self) -> int:
+        """Multiplications that make one token's queries, and its output from the heads."""
         query = self.dim * (self.query_latent_dim or 0) + self.query_source_dim * self.n_heads * (self.nope_dim + self.rope_dim)
-        return query + self.source_dim * (self.latent_dim + self.rope_dim) + self.n_heads * self.value_dim * self.dim
+        return query + self.n_heads * self.value_dim * self.dim
+
+    @property
+    def latent_products(self) -> int:
+        """Multiplications that make what is remembered of one token."""
+        return self.source_dim * (self.latent_dim + self.rope_dim)
 
     @property
     def up_products(self) -> int:
@@ -101,32 +106,45 @@ class LatentShape(MechanismConfig):
         norms = self.latent_dim + (self.query_latent_dim or 0) if self.norms_latents else 0
         remembered = self.n_heads * (self.nope_dim + self.rope_dim) + self.latent_dim + self.rope_dim
         biases = (remembered if self.bias else 0) + (self.dim if self.output_bias else 0)
-        return self.row_products + self.up_products + norms + biases
+        return self.query_products + self.latent_products + self.up_products + norms + biases
 
-    def latent_cost(self, *, length: int, batch: int, dtype: str, phase: Phase, cache_dtype: str | None) -> Cost:
+    def latent_cost(
+        self,
+        met: Meeting,
+        *,
+        length: int,
+        batch: int,
+        dtype: str,
+        phase: Phase,
+        cache_dtype: str | None,
+        context: int | None,
+    ) -> Cost:
         """Cost of attending densely over the latents, in the form that `prefers_absorbed` takes."""
-        rows = 1 if phase == "decode" else length
-        seen = length if phase == "decode" else length * (length + 1) // 2
-        absorbed = phase != "train" and self.prefers_absorbed(rows, length)
+        absorbed = phase != "train" and self.prefers_absorbed(met.rows, met.keys)
         per_pair = self.n_heads * (
             2 * self.latent_dim + self.rope_dim if absorbed else self.nope_dim + self.rope_dim + self.value_dim
         )
-        fixed = rows * self.row_products + (rows if absorbed else length) * self.up_products
+        fixed = met.rows * self.query_products + met.projected * self.latent_products
+        fixed += (met.rows if absorbed else met.keys) * self.up_products
         times, size = (6 if phase == "train" else 2) * batch, bytes_of(dtype)
-        head = self.n_heads * (self.nope_dim + self.rope_dim + self.value_dim)
         return Cost(
             phase=phase,
             dtype=dtype,
             parameters=self.parameter_count,
             parameter_bytes=self.parameter_count * size,
-            flops=times * (fixed + rows * length * per_pair),
-            causal_flops=times * (fixed + seen * per_pair),
-            activation_bytes=batch * rows * (2 * self.dim + head + self.latent_dim + self.rope_dim) * size,
-            cache=self.cache_cost(length=length, batch=batch, dtype=cache_dtype or dtype),
+            flops=times * (fixed + met.pairs * per_pair),
+            causal_flops=times * (fixed + met.seen * per_pair),
+            activation_bytes=batch * self.passed_on(met, absorbed=absorbed) * size,
+            cache=cache_cost(self.remembered, length=length, batch=batch, dtype=cache_dtype or dtype, context=context),
         )
 
-    def cache_cost(self, *, length: int, batch: int, dtype: str) -> CacheCost:
-        return cache_cost(self.remembered, length=length, batch=batch, dtype=dtype)
+    def passed_on(self, met: Meeting, *, absorbed: bool) -> int:
+        """Numbers that pass between the projections: of rows, of tokens that are remembered now, and what is expanded."""
+        row = 2 * self.dim + (self.query_latent_dim or 0) + self.n_heads * (self.nope_dim + self.rope_dim + self.value_dim)
+        if absorbed:
+            row += self.n_heads * (2 * self.latent_dim + self.rope_dim)
+        expanded = 0 if absorbed else met.keys * self.n_heads * (self.nope_dim + self.value_dim)
+        return met.rows * row + met.projected * (self.latent_dim + self.rope_dim) + met.beside * self.source_dim + expanded
 
 
 class LatentQueries(NamedTuple):
@@ -193,9 +211,7 @@ class LatentProjections(nn.Module):
     def steps_of_tokens(self, queries: LatentQueries, latents: Float[Tensor, "batch 1 key latent_and_rope"]) -> Iterator[Step]:
         """What is made of the tokens: in the expanded form, and the queries of the absorbed one."""
         latent, rope = latents[:, 0, :, : self.shape.latent_dim], latents[:, 0, :, self.shape.latent_dim :]
-        small = (
-            "a small projection of the tokens" if isinstance(self.latent_norm, nn.Identity) else "a small projection, RMS norm"
-        )
+        small = "small projection" if isinstance(self.latent_norm, nn.Identity) else "small projection, RMS norm"
         if self.query_down is not None:
             yield step("query latents", queries.source, "batch query latent", small)
         yield step("unrotated queries", queries.nope, "batch head query nope", "the part that meets the latents")

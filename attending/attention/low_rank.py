@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from attending.attention.caching import ContextCache, clean_context, memory_over_context
 from attending.attention.core import joined, mixed_by
-from attending.attention.costs import Cost, Phase, bytes_of, slots_cost
+from attending.attention.costs import Cost, Phase, bytes_of, meeting, slots_cost
 from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, Places, aligned
 from attending.attention.heads import HeadShape, split_heads
@@ -83,17 +83,31 @@ class LowRankConfig(HeadShape):
         ]
 
     def cost(
-        self, length: int, *, batch: int = 1, dtype: str = "float32", phase: Phase = "prefill", cache_dtype: str | None = None
+        self,
+        length: int,
+        *,
+        batch: int = 1,
+        dtype: str = "float32",
+        phase: Phase = "prefill",
+        cache_dtype: str | None = None,
+        context: int | None = None,
     ) -> Cost:
-        """As for every mechanism; a decode step is one more query over a context of `length` tokens, projected before."""
+        """As for every mechanism; a decode step is one more query over a context (of `length` tokens), projected before."""
         size, heads = bytes_of(dtype), self.n_heads * self.width
-        linear = self.dim * heads + 2 * self.source_dim * heads + heads * self.dim
-        parameters = linear + self.n_projections * self.rank * self.length
+        parameters = 2 * self.dim * heads + 2 * self.source_dim * heads + self.n_projections * self.rank * self.length
         parameters += (3 * heads if self.bias else 0) + (self.dim if self.output_bias else 0)
-        is_step = phase == "decode"
-        rows, passes = 1 if is_step else length, 3 if phase == "train" else 1
-        slots = 0 if is_step else min(self.slot_products(length))
-        flops = passes * 2 * batch * (rows * 2 * self.dim * heads + slots + rows * self.rank * 2 * heads)
+        met = meeting(length, phase=phase, context=length if phase == "decode" and context is None else context)
+        of_heads, of_tokens = self.slot_products(met.projected)
+        times = (6 if phase == "train" else 2) * batch
+        # Where tokens are mixed first, how much of the bias each slot holds is a product of its own.
+        of_bias = 2 * self.rank * met.projected if self.bias and of_tokens < of_heads else 0
+        making = min(of_heads, of_tokens) + of_bias
+        flops = times * (met.rows * 2 * self.dim * heads + making + met.rows * self.rank * 2 * heads)
+        slots = 2 * self.rank * heads if met.projected else 0
+        if of_heads <= of_tokens:
+            slots += met.projected * 2 * heads
+        elif met.projected:
+            slots += (1 if self.n_projections == 1 else 2) * self.rank * self.source_dim
         return Cost(
             phase=phase,
             dtype=dtype,
@@ -101,7 +115,7 @@ class LowRankConfig(HeadShape):
             parameter_bytes=parameters * size,
             flops=flops,
             causal_flops=flops,
-            activation_bytes=batch * rows * (2 * self.dim + 2 * heads + (0 if is_step else 2 * heads)) * size,
+            activation_bytes=batch * (met.rows * 2 * (self.dim + heads) + slots + met.beside * self.source_dim) * size,
             cache=slots_cost(
                 dict.fromkeys(("key", "value"), (self.n_heads, self.width)),
                 per_token=0,

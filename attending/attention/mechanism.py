@@ -39,9 +39,19 @@ class MechanismConfig(ABC):
 
     @abstractmethod
     def cost(
-        self, length: int, *, batch: int = 1, dtype: str = "float32", phase: Phase = "prefill", cache_dtype: str | None = None
+        self,
+        length: int,
+        *,
+        batch: int = 1,
+        dtype: str = "float32",
+        phase: Phase = "prefill",
+        cache_dtype: str | None = None,
+        context: int | None = None,
     ) -> Cost:
-        """Parameters, FLOPs and bytes of one layer, by arithmetic. `cache_dtype` None is `dtype`."""
+        """Parameters, FLOPs and bytes of one layer, by arithmetic. `cache_dtype` None is `dtype`.
+
+        `context`: how many tokens of a context are looked at, instead of each other.
+        """
 
 
 class Cache(ABC):

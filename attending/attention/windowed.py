@@ -18,7 +18,7 @@ from attending.attention.blocks import Extra, band_pairs, seen_pairs, window_out
 from attending.attention.buffers import Memory
 from attending.attention.caching import TokenCache, memory_over_tokens
 from attending.attention.core import joined, mixed_by
-from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, slots_cost
+from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, meeting, slots_cost
 from attending.attention.errors import AttentionError, describe
 from attending.attention.global_tokens import (
     Far,
@@ -71,8 +71,20 @@ class WindowedConfig(SharedHeadShape):
         return WindowedAttention(self)
 
     def cost(
-        self, length: int, *, batch: int = 1, dtype: str = "float32", phase: Phase = "prefill", cache_dtype: str | None = None
+        self,
+        length: int,
+        *,
+        batch: int = 1,
+        dtype: str = "float32",
+        phase: Phase = "prefill",
+        cache_dtype: str | None = None,
+        context: int | None = None,
     ) -> Cost:
+        if context is not None:
+            raise AttentionError(
+                f"windowed: found a context of {context} tokens, and a window counts places; leave context out"
+            )
+        met = meeting(length, phase=phase, context=None)
         size, heads, kv = bytes_of(dtype), self.n_heads * self.width, 2 * self.kv_heads * self.width
         linear = self.dim * (2 * heads + kv)
         own = self.dim * (heads + kv) if self.n_global else 0
@@ -81,16 +93,17 @@ class WindowedConfig(SharedHeadShape):
         extra += self.position_parameters
         passes, n_global = 3 if phase == "train" else 1, min(self.n_global, length)
         if phase == "decode":
-            rows, is_global = 1, length <= self.n_global
+            is_global = length <= self.n_global
+            again = 2 * heads + kv if is_global else 0
             pairs = min(length, self.before + 1) + (n_global * 2 if is_global else n_global)
             of_global, seen = own if is_global else 0, min(length, self.before + 1) + n_global
         else:
-            rows = length
+            again = 2 * heads * n_global + kv * length if n_global else 0
             pairs = band_pairs(length, self.before, self.after) + 2 * length * n_global
             of_global = self.dim * (heads * n_global + kv * length) if n_global else 0
             far = sum(max(length - self.before - 1 - place, 0) for place in range(n_global))
             seen = seen_pairs(length, self.before) + far + n_global * (n_global + 1) // 2
-        products = rows * linear + of_global
+        products = met.rows * linear + of_global
         return Cost(
             phase=phase,
             dtype=dtype,
@@ -98,7 +111,7 @@ class WindowedConfig(SharedHeadShape):
             parameter_bytes=(linear + own + extra) * size,
             flops=passes * 2 * batch * (products + pairs * 2 * heads),
             causal_flops=passes * 2 * batch * (products + seen * 2 * heads),
-            activation_bytes=batch * rows * (2 * self.dim + 2 * heads + kv) * size,
+            activation_bytes=batch * (met.rows * (2 * self.dim + 2 * heads + kv) + again) * size,
             cache=self._cache_cost(length, batch=batch, dtype=cache_dtype or dtype),
         )
 
