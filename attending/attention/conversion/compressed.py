@@ -18,8 +18,16 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from attending.attention.conversion.conversion import Conversion, ConversionError, Converted, Seen, need_calibration
+from attending.attention.conversion.conversion import (
+    Conversion,
+    ConversionError,
+    Converted,
+    Seen,
+    need_calibration,
+    refuse_extras,
+)
 from attending.attention.conversion.factors import Directions, best_directions
+from attending.attention.conversion.measured import output_error
 from attending.attention.conversion.pairs import pairs_of
 from attending.attention.conversion.ranks import falling, share_out
 from attending.attention.conversion.statistics import LayerStatistics, gather_statistics
@@ -29,7 +37,9 @@ from attending.attention.latent import LatentConfig
 from attending.attention.positions import RotaryConfig
 
 _ROTARY_SHARES = 8
-"""Where nobody says how much of what is remembered is rotary, so many even steps from none to all are tried."""
+"""Where nobody says how much of what is remembered is rotary, so many even steps from none to all are weighed."""
+_TRIED, _TRIED_ON = 4, 8
+"""So many of these are tried, on so many calibration inputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +56,13 @@ class LatentConversion(Conversion):
     by: Literal["weights", "output"] = "output"
     ranks: Literal["even", "shared"] = "shared"
 
-    def check(self, source: GroupedConfig) -> None:
-        obstacles = {
-            "sinks, which latents do not have": source.sinks,
-            "a soft-cap, which latents do not have": source.softcap is not None,
-            "QK norms, which stand between the latent and the score": source.qk_norm_eps is not None,
-            f"{type(source.position).__name__.removesuffix('Config')} positions, and latents know rotary ones or none": not (
-                source.position is None or isinstance(source.position, RotaryConfig)
-            ),
-        }
-        if found := [name for name, holds in obstacles.items() if holds]:
-            raise ConversionError(f"mla: found {' and '.join(found)}; possible are gqa, mqa, clustered and window")
+    def check(self, source: GroupedConfig, seen: Sequence[Seen] = ()) -> None:
+        refuse_extras(source, "mla", "gqa and mqa")
+        if not (source.position is None or isinstance(source.position, RotaryConfig)):
+            kind = type(source.position).__name__.removesuffix("Config").lower()
+            raise ConversionError(
+                f"mla: found {kind} positions, and latents have rotary ones or none; possible are gqa, mqa, clustered, window"
+            )
         rotary, full = full_size(source)
         given = [(name, size) for name, size in (("latent", self.latent_dim), ("rope", self.rope_dim)) if size is not None]
         for name, size in given:
@@ -78,8 +84,7 @@ class LatentConversion(Conversion):
         work = _Compression(layer, self._statistics(layer, seen))
         if self.rope_dim is not None or not work.n_rotary:
             return work.cut(self.latent_dim, self.rope_dim or 0)
-        rope = work.best_rotary(self.latent_dim)
-        return work.cut(self.latent_dim - rope, rope)
+        return work.best_cut(self.latent_dim, seen if self.by == "output" else ())
 
     def planned(self, layers: Sequence[tuple[GroupedAttention, Sequence[Seen]]]) -> tuple[Conversion, ...]:
         """What each layer remembers: shares of the common budget, by what is foretold to be lost of each layer's output."""
@@ -161,6 +166,7 @@ class _Compression:
     def rotary(self, rope_dim: int) -> _Rotary:
         """The `rope_dim / 2` components whose rotation is missed most, and the rest."""
         n_pairs = len(self.pairs.first)
+        coherence = 1.0 if self.statistics is None else self.statistics.coherence
         still = torch.ones(n_pairs) if self.statistics is None else 1.0 - self.statistics.turning.abs() ** 2
         price = [
             (float(component.energy[rank] * still[pair]), pair, rank)
@@ -179,7 +185,7 @@ class _Compression:
             down=torch.stack([self._components[p].down[r] for p, r in chosen]) if chosen else nothing.view(0, left.shape[-1]),
             up=torch.stack([self._components[p].up[:, r] for p, r in chosen]) if chosen else nothing.view(0, len(left)),
             left=left,
-            lost=sum(energy for energy, _, _ in price[rope_dim // 2 :]),
+            lost=sum(energy for energy, _, _ in price[rope_dim // 2 :]) * coherence,
         )
 
     def latent(self, rotary: _Rotary | None) -> Directions:
@@ -195,10 +201,10 @@ class _Compression:
         assert of_key is not None
         assert of_value is not None
         # One latent serves both, and keys and values are missed on different tokens: the mean of the two moments serves both.
-        moments = self.statistics.key_tokens, self.statistics.value_tokens
-        sizes = [float(moment.diagonal().sum().clamp(min=1e-300)) for moment in moments]
-        tokens = sum(moment / size for moment, size in zip(moments, sizes, strict=True)) / 2
-        return best_directions(maps, metric=torch.block_diag(*of_key * sizes[0], *of_value * sizes[1]), tokens=tokens)
+        as_keys, as_values = self.statistics.key_tokens, self.statistics.value_tokens
+        of_keys, of_values = (float(moment.diagonal().sum().clamp(min=1e-300)) for moment in (as_keys, as_values))
+        tokens = (as_keys / of_keys + as_values / of_values) / 2
+        return best_directions(maps, metric=torch.block_diag(*of_key * of_keys, *of_value * of_values), tokens=tokens)
 
     def losses(self, rope_dim: int | None) -> list[float]:
         """What is foretold to be lost with 0, 1, 2, … numbers, the rotary part as given or as is best for each."""
@@ -225,14 +231,21 @@ class _Compression:
     def _rotary_options(self, most: int) -> list[int]:
         return sorted({round(most * n / _ROTARY_SHARES / 2) * 2 for n in range(_ROTARY_SHARES + 1)})
 
-    def best_rotary(self, total: int) -> int:
-        """How much of `total` numbers is best rotary; at least one is latent."""
+    def best_cut(self, total: int, seen: Sequence[Seen]) -> Converted:
+        """The layer that remembers `total` numbers, of which as many are rotary as is best.
+
+        Of the sizes that are foretold to lose least a few are tried on the calibration inputs; without any, the foretold best.
+        """
         _, full = full_size(self.config)
-        options = [rope for rope in self._rotary_options(min(self.n_rotary, total)) if total - full <= rope < total]
         least = max(total - full, 0)
-        options += [least + least % 2] if least + least % 2 < total else []
-        by_loss = {rope: self._losses_with(rope)[min(total - rope, full)] for rope in options}
-        return min(by_loss, key=lambda rope: by_loss[rope])
+        options = {rope for rope in self._rotary_options(min(self.n_rotary, total)) if least <= rope < total}
+        options |= {rope for rope in (least + least % 2,) if rope < total}
+        foretold = {rope: self._losses_with(rope)[min(total - rope, full)] for rope in options}
+        best = sorted(options, key=lambda rope: foretold[rope])[: _TRIED if seen else 1]
+        made = [self.cut(min(total - rope, full), rope) for rope in best]
+        if len(made) == 1:
+            return made[0]
+        return min(made, key=lambda one: output_error(self.layer, one, seen[:_TRIED_ON]).output)
 
     def at_full_size(self) -> Converted:
         """The same layer over latents."""

@@ -39,6 +39,11 @@ class Seen:
         """What the layer makes of it."""
         return layer(self.x, mask=self.mask, context=self.context, positions=self.positions, bias=self.bias)
 
+    def weights_of(self, layer: Mechanism) -> Float[Tensor, "batch head query key"]:
+        """Its weights; rows of padding are 0."""
+        weights = layer.weights(self.x, mask=self.mask, context=self.context, positions=self.positions, bias=self.bias)
+        return weights * self.rows[:, None, :, None]
+
     @property
     def rows(self) -> Bool[Tensor, "batch query"]:
         """Queries that exist: padding asks nothing."""
@@ -47,6 +52,25 @@ class Seen:
             return everywhere
         kept = present(self.mask, aligned(self.x.shape[1], self.x.shape[1], self.x.device))
         return everywhere if kept is None else everywhere & kept
+
+    def parted(self) -> tuple["Seen", "Seen"]:
+        """The two halves of its samples; the second is empty where there is only one."""
+        n = len(self.x)
+        half = (n + 1) // 2
+
+        def of(tensor: Tensor, chosen: slice) -> Tensor:
+            return tensor[chosen] if len(tensor) == n else tensor
+
+        def part(chosen: slice) -> "Seen":
+            return Seen(
+                x=self.x[chosen],
+                mask=self.mask.samples(chosen),
+                context=None if self.context is None else self.context[chosen],
+                positions=None if self.positions is None else of(self.positions, chosen),
+                bias=of(self.bias, chosen) if isinstance(self.bias, Tensor) else self.bias,
+            )
+
+        return part(slice(0, half)), part(slice(half, n))
 
     @property
     def bias_differs_by_head(self) -> bool:
@@ -71,8 +95,8 @@ class Conversion(ABC):
     """What trained multi-head or grouped-query attention is to become."""
 
     @abstractmethod
-    def check(self, source: GroupedConfig) -> None:
-        """Raise `ConversionError` where such a layer cannot become this; one sentence, with what is possible."""
+    def check(self, source: GroupedConfig, seen: Sequence[Seen] = ()) -> None:
+        """Raise `ConversionError` where such a layer, used like this, cannot become it; one sentence, with what is possible."""
 
     @abstractmethod
     def convert(self, layer: GroupedAttention, seen: Sequence[Seen]) -> Converted:
@@ -91,6 +115,13 @@ def grouped_config(config: MechanismConfig) -> GroupedConfig:
             "head to convert; possible sources are multi-head and grouped-query attention"
         )
     return config
+
+
+def refuse_extras(source: GroupedConfig, name: str, possible: str) -> None:
+    """Raise where heads do something that only grouped attention does."""
+    extras = {"sinks": source.sinks, "a soft-cap": source.softcap is not None, "QK norms": source.qk_norm_eps is not None}
+    if found := [extra for extra, holds in extras.items() if holds]:
+        raise ConversionError(f"{name}: found {' and '.join(found)}, which it does not have; possible are {possible}")
 
 
 def need_calibration(seen: Sequence[Seen], what: str) -> None:

@@ -18,7 +18,7 @@ class PooledConversion(Conversion):
 
     n_kv_heads: int
 
-    def check(self, source: GroupedConfig) -> None:
+    def check(self, source: GroupedConfig, seen: Sequence[Seen] = ()) -> None:
         check_group_size(source, self.n_kv_heads)
 
     def convert(self, layer: GroupedAttention, seen: Sequence[Seen]) -> Converted:

@@ -25,7 +25,8 @@ class LayerStatistics:
     A key that head h misses by E·token costs tr(query[h] E key_tokens Eᵀ) of the squared output, or with `rotary_tokens` where
     it is turned by its place, because then a constant error counts, too. A value that it misses by E·token costs
     tr(outputᵀ output E value_tokens Eᵀ) · value_share[h]. `mean_token[h]` is what head h averages, on average. `turning` is the
-    mean of exp(−iθΔ) for each rotary pair over the distances Δ between queries and the keys that matter to them.
+    mean of exp(−iθΔ) for each rotary pair over the distances Δ between queries and the keys that matter to them. `coherence` is
+    how many times more errors cost that have the same sign for all keys of a query, as those of a rotation left out may have.
     """
 
     key_tokens: Float[Tensor, "source source"]
@@ -35,6 +36,7 @@ class LayerStatistics:
     mean_token: Float[Tensor, "head source"]
     query: Float[Tensor, "head width width"]
     turning: Complex[Tensor, " pair"]
+    coherence: float
     output_energy: float
 
 
@@ -52,11 +54,12 @@ def gather_statistics(layer: GroupedAttention, seen: Sequence[Seen]) -> LayerSta
     about, raw, averaged = (empty(n_source, n_source) for _ in range(3))
     spread, mean, query = empty(config.n_heads), empty(config.n_heads, n_source), empty(near.shape)
     frequencies = layer.position._frequencies.to(near.device) if isinstance(layer.position, Rotary) else empty(0)
-    turning, mass, n_rows, energy = frequencies * 0j, 0.0, 0.0, 0.0
+    turning, mass, together, n_rows, energy = frequencies * 0j, 0.0, 0.0, 0.0, 0.0
     for one in seen:
-        given = {"mask": one.mask, "context": one.context, "positions": one.positions, "bias": one.bias}
-        asking, tokens, places, scoring, _ = layer._before_heads(one.x, **given)
-        p = layer.weights(one.x, **given).double() * one.rows[:, None, :, None]
+        asking, tokens, places, scoring, _ = layer._before_heads(
+            one.x, mask=one.mask, context=one.context, positions=one.positions, bias=one.bias
+        )
+        p = one.weights_of(layer).double()
         source = torch.nn.functional.pad(tokens.double(), (0, 1), value=1.0)
         q = layer._queries(asking, None).double()
         v = layer._heads(layer.value, tokens).double().repeat_interleave(share, dim=1)
@@ -64,6 +67,7 @@ def gather_statistics(layer: GroupedAttention, seen: Sequence[Seen]) -> LayerSta
         near_v, near_o = v @ near, o @ near
         far = (near_v * v).sum(-1)[:, :, None] - 2 * near_o @ v.mT + (near_o * o).sum(-1)[..., None]
         cost = p**2 * far.clamp(min=0.0)
+        together += float((p * far.clamp(min=0.0)).sum())
         of_query = cost.sum(-1)
         query += torch.einsum("bhq,bhqe,bhqf->hef", of_query, q, q) * config.score_scale**2
         attended = p @ source[:, None]  # [batch, head, query, source]
@@ -95,6 +99,7 @@ def gather_statistics(layer: GroupedAttention, seen: Sequence[Seen]) -> LayerSta
         mean_token=mean,
         query=query,
         turning=turning / scale,
+        coherence=together / scale if mass > 0.0 else 1.0,
         output_energy=energy,
     )
 

@@ -118,7 +118,7 @@ def test_the_budget_goes_where_it_saves_most() -> None:
         ({}, LatentConversion(latent_dim=8, rope_dim=4), r"mla:rope=4: .* has at most 0; possible are even numbers 0 to 0$"),
         ({"position": RotaryConfig()}, LatentConversion(latent_dim=8, rope_dim=3), r"possible are even numbers 0 to 24$"),
         ({}, LatentConversion(rope_dim=4), "has at most 0"),
-        ({"sinks": True}, LatentConversion(), "found sinks.*possible are gqa, mqa, clustered and window"),
+        ({"sinks": True}, LatentConversion(), "found sinks, which it does not have; possible are gqa and mqa"),
         ({"softcap": 2.0}, LatentConversion(), "found a soft-cap"),
         ({"qk_norm_eps": 1e-6}, LatentConversion(), "found QK norms"),
     ],
