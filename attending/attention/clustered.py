@@ -284,7 +284,7 @@ class ClusteredAttention(HeadedAttention):
         q = yield from self._turning("queries", f"batch {row} query dim", self.query, asking, places=places)
         k = yield from self._turning("keys", f"batch {kept} key dim", self.key, seen, places=places)
         v = self._heads(self.value, seen)
-        yield step("values", v, "batch kv_head key value", "tokens projected, and split into heads: every head keeps its own")
+        yield step("values", v, "batch kv_head key value", "projected, split into heads")
         if is_static:
             of_clusters = self.of_representatives(scoring, self._representatives)
             found = yield from weighed(q, self._read(k), of_clusters, row=row, weights="cluster weights")
@@ -293,7 +293,7 @@ class ClusteredAttention(HeadedAttention):
             first = first_tokens(mask, x.shape[0], inputs.grid, self.config.observe)
             found = yield from weighed(q, k, scoring, weights="weights of all heads")
             maps = self._weights_of_first(q, k, scoring, first)
-            yield step("first maps", maps, "batch head first first", "weights of the first tokens, which decide who is alike")
+            yield step("first maps", maps, "batch head first first", "of the first tokens; decide clusters")
             if x.shape[1] > self.config.observe:
                 members = self.members_of(maps)
                 yield step("representatives", members.representatives, "batch cluster", "heads whose scores are computed")
@@ -302,7 +302,7 @@ class ClusteredAttention(HeadedAttention):
                 asked, read = by_head(q, members.representatives), self._kept(k, members)
                 late = yield from weighed(asked, read, of_clusters, of="cluster", row="cluster", weights="cluster weights")
                 found = of_first_or_not(first, found, by_clusters(late, members.of_head))
-        yield step("weights", found.weights, "batch head query key", "each head takes the weights of its cluster")
+        yield step("weights", found.weights, "batch head query key", "each head takes its cluster's")
         heads = yield from mixed(found.weights, v)
         yield from finished(heads, found.alive, self.output)
 

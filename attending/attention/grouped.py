@@ -140,7 +140,7 @@ class GroupedAttention(HeadedAttention):
         q = yield from self._turning("queries", "batch head query dim", self.query, asking, places=places, norm=self.query_norm)
         k = yield from self._turning("keys", "batch kv_head key dim", self.key, seen, places=places, norm=self.key_norm)
         v = self._heads(self.value, seen)
-        yield step("values", v, "batch kv_head key value", "tokens projected, and split into heads")
+        yield step("values", v, "batch kv_head key value", "projected, split into heads")
         weights, alive = yield from weighed(q, k, scoring, sink=self.sink)
         heads = yield from mixed(weights, v)
         yield from finished(heads, alive, self.output)

@@ -159,13 +159,13 @@ class HeadedAttention(Mechanism, ABC):
     ) -> Generator[Step, None, Tensor]:
         """The steps of `_turned`, and what it gives."""
         heads = self._heads(projection, x)
-        yield step(name, heads, axes, "tokens projected, and split into heads")
+        yield step(name, heads, axes, "projected, split into heads")
         if norm is not None:
             heads = norm(heads)
             yield step(f"normed {name}", heads, axes, "RMS norm of each head")
         turned = heads if self.position is None or places is None else self.position.rotate(heads, places)
         if turned is not heads:
-            yield step(f"rotated {name}", turned, axes, "turned by the place of the token")
+            yield step(f"rotated {name}", turned, axes, "turned by the place")
         return turned
 
     def _project_queries(self, x: Tensor, places: Places) -> tuple[Tensor, dict[str, Tensor]]:

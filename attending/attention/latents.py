@@ -216,22 +216,22 @@ class LatentProjections(nn.Module):
             yield step("query latents", queries.source, "batch query latent", small)
         yield step("unrotated queries", queries.nope, "batch head query nope", "the part that meets the latents")
         if self.shape.rope_dim:
-            yield step("rotary queries", queries.rope, "batch head query rope", "turned by place (over a context: not turned)")
-        yield step("latents", latent, "batch key latent", f"{small}; remembered")
+            yield step("rotary queries", queries.rope, "batch head query rope", "turned by the place")
+        yield step("latents", latent, "batch key latent", f"{small}; kept")
         if self.shape.rope_dim:
-            yield step("rotary keys", rope, "batch key rope", "one for all heads, turned as the queries; remembered")
+            yield step("rotary keys", rope, "batch key rope", "one for all heads, turned; kept")
         keys, values = self.expanded(latents)
-        yield step("keys", keys, "batch head key dim", "latents × W_UK, beside the rotary keys")
+        yield step("keys", keys, "batch head key dim", "latents × W_UK, rotary keys beside")
         yield step("values", values, "batch head key value", "latents × W_UV")
         absorbed = self.absorbed(queries)
-        yield step("absorbed queries", absorbed, "batch head query latent+rope", "× what is remembered: the same scores")
+        yield step("absorbed queries", absorbed, "batch head query latent+rope", "× what is kept: the same scores")
 
     def steps_of_weights(
         self, found: Weighed, latents: Float[Tensor, "batch 1 key latent_and_rope"], values: Tensor
     ) -> Iterator[Step]:
         """From the weights to the result."""
         mean = found.weights @ latents[..., : self.shape.latent_dim]
-        yield step("mean latents", mean, "batch head query latent", "weights × latents; × W_UV gives the heads")
+        yield step("mean latents", mean, "batch head query latent", "weights × latents; × W_UV: heads")
         heads = yield from mixed(found.weights, values)
         yield from finished(heads, found.alive, self.output)
 

@@ -211,24 +211,24 @@ class LowRankAttention(Mechanism):
         """As in the contract. Keys and values stand in the order they are projected in: real tokens first."""
         q, source, order = self._lowered(x, mask=mask, context=context, positions=positions, bias=bias)
         n_key = source.shape[1]
-        yield step("queries", q, "batch head query dim", "tokens projected, and split into heads")
+        yield step("queries", q, "batch head query dim", "projected, split into heads")
         k, v = self._heads(self.key, source), self._heads(self.value, source)
         if order.kept is not None:
             kept = order.kept[:, None, :, None]
             k, v = torch.where(kept, k, 0.0), torch.where(kept, v, 0.0)
-        yield step("keys", k, "batch head key dim", "tokens projected, real ones first; 0 where there is none")
-        yield step("values", v, "batch head key value", "tokens projected, real ones first; 0 where there is none")
+        yield step("keys", k, "batch head key dim", "projected; real ones first, else 0")
+        yield step("values", v, "batch head key value", "projected; real ones first, else 0")
         of_keys, of_values = self.projection.of_keys(n_key), self.projection.of_values(n_key)
-        yield step("E", of_keys, "head_or_one slot key", "learned: from the places of keys to slots")
-        yield step("F", of_values, "head_or_one slot key", "learned: from the places of values to slots")
+        yield step("E", of_keys, "head_or_one slot key", "learned: places of keys to slots")
+        yield step("F", of_values, "head_or_one slot key", "learned: places of values to slots")
         yield step("slot keys", of_keys @ k, "batch head slot dim", "E × keys, along the sequence")
         yield step("slot values", of_values @ v, "batch head slot value", "F × values, along the sequence")
         scoring = self._scoring(x.shape[1], order, x.device)
         found = yield from weighed(q, of_keys @ k, scoring, key="slot", weights="slot weights")
         over_keys = self._over_keys(found.weights, order, n_key)
-        yield step("weights", over_keys, "batch head query key", "slot weights × F: of any sign, by the token as given")
+        yield step("weights", over_keys, "batch head query key", "slot weights × F, of any sign")
         heads = found.weights @ (of_values @ v)
-        yield step("heads", heads, "batch head query value", "slot weights × slot values = weights × V")
+        yield step("heads", heads, "batch head query value", "slot weights × slot values")
         yield from finished(heads, found.alive, self.output)
 
     def _over_keys(

@@ -75,7 +75,7 @@ def weighed(
         logit = sink.to(scores.dtype)[None, :, None, None].expand(*shown.shape[:3], 1)
         found = torch.cat([shown, logit], dim=-1).softmax(dim=-1)[..., :-1]
     found = torch.where(alive[..., None], found, 0.0)
-    yield step(weights, found, axes, f"softmax over {key}s; 0 where a query sees nothing")
+    yield step(weights, found, axes, f"softmax over {key}s; 0 if none is seen")
     if sink is not None:
         yield step("sink weights", 1.0 - found.sum(dim=-1), f"batch {row} query", "what the learned sink takes")
     return Weighed(found, alive)

@@ -203,7 +203,7 @@ class WindowedAttention(HeadedAttention):
         q = yield from self._turning("queries", "batch head query dim", self.query, asking, places=places)
         k = yield from self._turning("keys", "batch kv_head key dim", self.key, tokens, places=places)
         v = self._heads(self.value, tokens)
-        yield step("values", v, "batch kv_head key value", "tokens projected, and split into heads")
+        yield step("values", v, "batch kv_head key value", "projected, split into heads")
         if chosen is None:
             found = yield from weighed(q, k, scoring)
             found = self._of_real(found, mask) if self._packs(x, mask, bias) else found
@@ -211,22 +211,22 @@ class WindowedAttention(HeadedAttention):
             yield from finished(heads, found.alive, self.output)
             return
         local = yield from weighed(q, k, scoring, of="local", weights="local weights")
-        yield step("global tokens", chosen.by_token, "batch query", "they see all, through projections of their own")
+        yield step("global tokens", chosen.by_token, "batch query", "see all; own projections")
         q = yield from self._turning("global queries", "batch head query dim", self.global_query, asking, places=places)
         k = yield from self._turning("global keys", "batch kv_head key dim", self.global_key, tokens, places=places)
         v_global = self._heads(self.global_value, tokens)
-        yield step("global values", v_global, "batch kv_head key value", "what the rows of global tokens take")
+        yield step("global values", v_global, "batch kv_head key value", "what global rows take")
         own = yield from weighed(q, k, replace(scoring, mask=mask), of="global", weights="global weights")
         is_global = chosen.by_token[:, None, :, None]
         found = Weighed(
             torch.where(is_global, own.weights, local.weights), torch.where(is_global[..., 0], own.alive, local.alive)
         )
         found = self._of_real(found, mask) if self._packs(x, mask, bias) else found
-        yield step("weights", found.weights, "batch head query key", "global weights in the rows of global tokens, else local")
+        yield step("weights", found.weights, "batch head query key", "global ones in global rows")
         ordinary = yield from mixed(found.weights, v, of="local")
         of_global = yield from mixed(found.weights, v_global, of="global")
         heads = torch.where(is_global, of_global, ordinary)
-        yield step("heads", heads, "batch head query value", "global heads in the rows of global tokens, else local")
+        yield step("heads", heads, "batch head query value", "global ones in global rows")
         yield from finished(heads, found.alive, self.output)
 
     def new_cache(

@@ -28,8 +28,9 @@ MOST = 40
 class LayerView:
     """One layer of the page: a trace, which sample of its batch, and what its queries and keys are called.
 
-    Of more than `MOST` queries the first are drawn, of more keys those with the largest weights; what is said of heads is said
-    of all of them. Raises `ValueError` when there are not as many names as queries and keys.
+    Queries that see nothing and keys that nobody sees are not drawn. Of more than `MOST` queries the first are, of more keys
+    those with the largest weights; what is said of heads is said of all. Raises `ValueError` when the names are not as many
+    as the queries and keys.
     """
 
     name: str
@@ -46,12 +47,15 @@ class LayerView:
     @property
     def drawn(self) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " column"]]:
         """The queries and keys that are drawn, in order."""
+        weights = self.trace.weights[self.sample].abs().sum(dim=0)
+        rows = np.flatnonzero((weights.sum(dim=1) > 0).cpu().numpy())
+        by_weight = weights[rows[:MOST]].sum(dim=0)
+        columns = np.flatnonzero((by_weight > 0).cpu().numpy())
         if self.trace.is_self:
-            chosen = np.arange(min(len(self.rows), MOST))
-            return chosen, chosen
-        rows = np.arange(min(len(self.rows), MOST))
-        mean = self.trace.weights[self.sample].abs().mean(dim=0)[: len(rows)].sum(dim=0)
-        return rows, np.sort(mean.argsort(descending=True, stable=True)[:MOST].cpu().numpy())
+            there = np.union1d(rows, columns)[:MOST]
+            return there, there
+        strongest = by_weight.argsort(descending=True, stable=True).cpu().numpy()[: min(MOST, len(columns))]
+        return rows[:MOST], np.sort(strongest)
 
     @property
     def weights(self) -> Float[np.ndarray, "head row column"]:
@@ -72,10 +76,10 @@ class LayerView:
         rows, columns = self.drawn
         told = []
         if len(rows) < len(self.rows):
-            told.append(f"The first {len(rows)} of {len(self.rows)} queries are drawn.")
+            told.append(f"{len(rows)} of {len(self.rows)} queries are drawn: the first that see anything.")
         if len(columns) < len(self.columns):
             kind = "first" if self.trace.is_self else "most looked at"
-            told.append(f"The {len(columns)} {kind} of {len(self.columns)} keys are drawn.")
+            told.append(f"{len(columns)} of {len(self.columns)} keys are drawn: the {kind} of those seen.")
         return tuple(told)
 
 

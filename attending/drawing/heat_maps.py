@@ -18,7 +18,7 @@ LEVELS = 20
 """Shades; a weight that is not 0 has at least the lightest."""
 LONGEST = 16
 """Characters of a word beside a map."""
-MOST_TOLD = 32
+MOST_TOLD = 16
 """Up to so many rows and columns a pointer is told each number."""
 ACROSS = 6
 """Small maps in a row."""

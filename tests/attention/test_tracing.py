@@ -121,7 +121,7 @@ def test_the_table_tells_name_shape_range_and_origin() -> None:
     assert told[0] == "grouped: dim=24, n_heads=4, n_kv_heads=2"
     assert told[2].split() == ["step", "shape", "values", "what", "it", "is"]
     assert [line for line in told if line.startswith("keys")] == [
-        "keys           batch 1 · kv_head 2 · key 5 · dim 6    0 … 0           tokens projected, and split into heads"
+        "keys           batch 1 · kv_head 2 · key 5 · dim 6    0 … 0           projected, split into heads"
     ]
     assert "0 … 0, 40 % −∞" in next(line for line in told if line.startswith("masked scores"))
 
