@@ -386,7 +386,10 @@ def compare(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float64.")] = "float32",
     tasks: Annotated[str, typer.Option(help="Small tasks to learn: recall,copy, or nothing.")] = "recall",
     seeds: Annotated[int, typer.Option(min=1, help="Networks trained of each mechanism.")] = 3,
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of each network.")] = 400,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of each network of a small task.")] = 400,
+    quality: Annotated[
+        bool, typer.Option("--quality", help="Also copy, and diagnose the synthetic clinic with each; up to an hour.")
+    ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="File for all rows.", metavar="FILE")] = None,
     page: Annotated[Path | None, typer.Option("--page", help="HTML file with tables and plots.", metavar="FILE")] = None,
     limits: Annotated[
@@ -411,6 +414,7 @@ def compare(
         tasks=tasks,
         n_seeds=seeds,
         steps=steps,
+        asks_clinic=quality,
         json_file=json,
         page=page,
         limits_file=limits,

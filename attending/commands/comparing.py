@@ -60,6 +60,7 @@ def compare_mechanisms(
     tasks: str,
     n_seeds: int,
     steps: int,
+    asks_clinic: bool,
     json_file: Path | None,
     page: Path | None,
     limits_file: Path | None,
@@ -69,6 +70,7 @@ def compare_mechanisms(
     import torch
 
     from attending.comparison import (
+        ClinicPlan,
         ComparisonPlan,
         LearningPlan,
         Shape,
@@ -85,9 +87,10 @@ def compare_mechanisms(
     contenders = chosen_contenders(names, config, shape)
     plan = ComparisonPlan(
         timing=TimingPlan(lengths=parsed_lengths(lengths), dtype=dtype),
-        tasks=parsed_tasks(tasks),
+        tasks=parsed_tasks("recall,copy" if asks_clinic and tasks == "recall" else tasks),
         learning=LearningPlan(steps=steps),
         seeds=tuple(range(n_seeds)),
+        clinic=ClinicPlan() if asks_clinic else None,
     )
     torch.set_num_threads(threads_of(threads))
     warn_if_busy()

@@ -1,5 +1,6 @@
 """Mechanisms held against each other on the same work: cost, time, memory, and what they learn."""
 
+from attending.comparison.clinic import ClinicPlan
 from attending.comparison.comparison import Comparison, ComparisonPlan, compare
 from attending.comparison.contenders import (
     ComparisonError,
@@ -19,6 +20,7 @@ from attending.comparison.timing import TimingPlan, parsed_lengths
 
 __all__ = [
     "AssociativeRecall",
+    "ClinicPlan",
     "Comparison",
     "ComparisonError",
     "ComparisonPlan",

@@ -1,6 +1,6 @@
 """The whole comparison: sizes by arithmetic, times and memory measured, small tasks learned, and what they come to."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,15 +8,14 @@ import numpy as np
 from scipy import stats
 
 from attending.attention import Limits
+from attending.comparison.clinic import ClinicPlan, clinic_rows
 from attending.comparison.contenders import Contender, checked, told_settings
 from attending.comparison.learning import LearningPlan, learn
-from attending.comparison.row import Row
+from attending.comparison.row import Heard, Row
 from attending.comparison.sizes import growth_rows, size_rows
 from attending.comparison.tasks import AssociativeRecall, SmallTask
 from attending.comparison.timing import TimingPlan, time_layers
 
-Heard = Callable[[str, float], None]
-"""Told what is done now, and which share of the work it completes."""
 LEVEL = 0.95
 
 
@@ -28,6 +27,7 @@ class ComparisonPlan:
     tasks: tuple[SmallTask, ...] = (AssociativeRecall(),)
     learning: LearningPlan = field(default_factory=LearningPlan)
     seeds: tuple[int, ...] = (0, 1, 2)
+    clinic: ClinicPlan | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,27 +67,35 @@ def compare(
     plan = ComparisonPlan() if plan is None else plan
     contenders = checked(contenders)
     rows = list(size_rows(contenders, plan.timing.lengths, plan.timing.dtype))
-    n_timed, n_learned = 2 * len(plan.timing.lengths), len(plan.tasks) * len(plan.seeds) * len(contenders)
-    total = n_timed + 4.0 * n_learned
-    at = 0
+    of_timing, *of_tasks, of_clinic = _parts(plan, len(contenders), heard)
+    n_timed, at = 2 * len(plan.timing.lengths), 0
 
     def timed(what: str) -> None:
         nonlocal at
-        heard(what, at / total)
+        of_timing(what, at / n_timed)
         at += 1
 
     rows += time_layers(contenders, plan.timing, limits=limits, heard=timed)
     rows += growth_rows(rows)
-    for number, task in enumerate(plan.tasks):
-        begun = (n_timed + 4.0 * number * len(plan.seeds) * len(contenders)) / total
-        rows += quality_rows(contenders, task, plan=plan, heard=_part_of(heard, begun, 1.0 - begun))
+    for task, of_task in zip(plan.tasks, of_tasks, strict=True):
+        rows += quality_rows(contenders, task, plan=plan, heard=of_task)
+    if plan.clinic is not None:
+        rows += clinic_rows(contenders, plan.clinic, seeds=plan.seeds, heard=of_clinic)
     heard("done", 1.0)
     return Comparison(contenders=contenders, plan=plan, limits=limits, rows=tuple(rows))
 
 
-def _part_of(heard: Heard, begun: float, share: float) -> Heard:
-    """Tells of a part of the work as of the whole."""
-    return lambda what, done: heard(what, begun + share * done)
+def _parts(plan: ComparisonPlan, n_contenders: int, heard: Heard) -> list[Heard]:
+    """Who tells of the timing, of each task and of the clinic as of parts of the whole, by about how long each takes."""
+    fits = n_contenders * len(plan.seeds)
+    clinic = 0.0 if plan.clinic is None else 30.0 * fits * plan.clinic.n_folds
+    weights = [n_contenders * len(plan.timing.lengths) * 0.7, *(4.0 * fits for _ in plan.tasks), clinic]
+    ends = np.cumsum(weights) / sum(weights)
+
+    def of_part(begun: float, end: float) -> Heard:
+        return lambda what, done: heard(what, begun + (end - begun) * done)
+
+    return [of_part(float(end - weight / sum(weights)), float(end)) for end, weight in zip(ends, weights, strict=True)]
 
 
 def quality_rows(contenders: Sequence[Contender], task: SmallTask, *, plan: ComparisonPlan, heard: Heard) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from attending.comparison.comparison import Comparison
 from attending.comparison.plots import growth_plot, quality_plot
 from attending.comparison.row import LAYER, Ledger
-from attending.comparison.tables import quality_table, settings_table, size_table
+from attending.comparison.tables import measure_of, quality_table, settings_table, size_table
 
 
 def page_of(found: Comparison) -> str:
@@ -30,7 +30,7 @@ def page_of(found: Comparison) -> str:
         settings=settings_table(found),
         growth=[Markup(plot) for plot in _growth(found, names)],
         learned=[
-            (str(task), Markup(quality_plot(found.rows, str(task), names=names)))
+            (str(task), Markup(quality_plot(found.rows, str(task), names=names, quantity=measure_of(str(task)))))
             for task in Ledger(found.rows).distinct("task")
             if task != LAYER
         ],

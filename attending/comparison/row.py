@@ -1,9 +1,11 @@
 """One number of a comparison: whose, at what, how large, between what, and how good it could be."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+Heard = Callable[[str, float], None]
+"""Told what is done now, and which share of the work is done."""
 LAYER = "layer"
 """The task of a row that is about one layer and not about anything learned."""
 

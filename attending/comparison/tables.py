@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from attending.attention import name_of
+from attending.comparison.clinic import CLINIC, QUANTITY
 from attending.comparison.comparison import Comparison
 from attending.comparison.contenders import can_be_causal, told_settings
 from attending.comparison.row import LAYER, Ledger
@@ -84,18 +85,20 @@ def quality_table(found: Comparison) -> ToldTable:
         for task in learned:
             of = {"mechanism": one.name, "task": task}
             cache = ledger.one(**of, quantity="cache_bytes_used")
+            quantity = measure_of(task)
+            decimals = 2 if quantity == "accuracy" else 3
             cells += [
-                told_quality(ledger.one(**of, quantity="accuracy")),
-                told_quality(ledger.one(**of, quantity="accuracy_difference")),
+                told_quality(ledger.one(**of, quantity=quantity), decimals),
+                told_quality(ledger.one(**of, quantity=f"{quantity}_difference"), decimals),
                 NOTHING if cache is None else told_bytes(cache.value),
             ]
         rows.append(tuple(cells))
     first, n_seeds = found.contenders[0].name, len(found.plan.seeds)
     return ToldTable(
-        title=f"Learned in {found.plan.learning.steps} steps, {n_seeds} seeds",
+        title=f"What is learned, {n_seeds} seeds, small tasks in {found.plan.learning.steps} steps",
         heads=("mechanism", *(head for task in learned for head in (task, f"less {first}", "cache"))),
         rows=tuple(rows) if learned else (),
-        note="share of right answers (95 % t interval over seeds); the difference is paired by seed",
+        note="; ".join(_notes(learned)),
     )
 
 
@@ -115,3 +118,17 @@ def settings_table(found: Comparison) -> ToldTable:
         heads=("mechanism", "in the catalog", "settings", "what is seen"),
         rows=tuple(rows),
     )
+
+
+def measure_of(task: str) -> str:
+    """What quality is counted in."""
+    return QUANTITY if task == CLINIC else "accuracy"
+
+
+def _notes(learned: list[str]) -> list[str]:
+    notes = []
+    if any(task != CLINIC for task in learned):
+        notes.append("small tasks: share of right answers, 95 % t interval over seeds, differences paired by seed")
+    if CLINIC in learned:
+        notes.append("clinic: mean AUROC of its findings, 95 % bootstrap over patients, differences paired by patient")
+    return notes
