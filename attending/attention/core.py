@@ -232,6 +232,10 @@ def fused_output(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
     added, alive = (None, None) if is_causal else scoring.additive(q.dtype)
     if added is not None:
         added = added.expand(*added.shape[:2], q.shape[2], k.shape[2])
+    width = v.shape[-1]
+    if q.device.type == "cpu" and width < q.shape[-1]:
+        # Where widths differ PyTorch's kernel for CPUs leaves the work to plain products, which hold the whole square.
+        v = torch.nn.functional.pad(v, (0, q.shape[-1] - width))
     output = torch.nn.functional.scaled_dot_product_attention(
         q,
         k,
@@ -241,7 +245,7 @@ def fused_output(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Tensor:
         is_causal=is_causal,
         scale=scoring.scale,
         enable_gqa=q.shape[1] != k.shape[1],
-    )
+    )[..., :width]
     return output if alive is None else torch.where(alive, output, 0.0)
 
 

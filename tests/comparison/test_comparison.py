@@ -23,6 +23,7 @@ from attending.comparison import (
     as_text,
     chosen_contenders,
     compare,
+    contender,
     page_of,
     parsed_lengths,
     quality_table,
@@ -30,6 +31,7 @@ from attending.comparison import (
     standard_contenders,
 )
 from attending.comparison.comparison import mean_with_interval
+from attending.comparison.contenders import mask_of
 from attending.comparison.memory import peak_bytes
 from attending.comparison.plots import pareto
 from attending.comparison.row import FIELDS, LAYER, Ledger
@@ -91,6 +93,18 @@ def test_peak_counts_what_lives_at_once() -> None:
     assert peak_bytes(lambda: given.add_(1.0)) == 0, "what was there before is not counted"
     assert peak_bytes(lambda: [torch.zeros(10) for _ in range(5)]) == 200
     assert peak_bytes(lambda: given @ given.new_ones(1000)) == peak_bytes(lambda: given @ given.new_ones(1000)) == 4004
+
+
+@pytest.mark.parametrize("name", ["mha", "latent", "clustered", "windowed", "low rank"])
+def test_no_mechanism_holds_the_square(name: str) -> None:
+    def peak(length: int) -> int:
+        config = contender(name, Shape(dim=32, n_heads=2)).over(length)
+        module, x = config.build().eval(), torch.randn(1, length, 32)
+        with torch.no_grad():
+            return peak_bytes(lambda: module(x, mask=mask_of(config)))
+
+    # what a core holds beside its numbers in and out is bounded, so that twice the tokens hold at most twice as much
+    assert peak(4096) <= 2.05 * peak(2048)
 
 
 def test_turns_are_as_many_as_rounds() -> None:
