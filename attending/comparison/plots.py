@@ -142,7 +142,7 @@ def quality_plot(rows: Sequence[Row], task: str, *, names: Sequence[str], quanti
             parts.append(line(x(size), y(row.low), x(size), y(row.high), stroke=hand.colour, stroke_width=1.4))
         parts.append(_dot(x(size), y(row.value), hand, f"{name}: {told_quality(row)} with {told_bytes(size)}", radius=4.5))
         ends[name] = (y(row.value), hand)
-    parts.append(_names(ends))
+    parts.append(_names(ends, is_line=False))
     parts.append(words(LEFT, HEIGHT - 6, "dashed: nothing smaller is better (Pareto front)", fill=QUIET, font_size=SMALL))
     return picture(WIDTH, HEIGHT, *parts, title=title, description="dots with 95 % intervals; dashed: the Pareto front")
 
@@ -184,8 +184,8 @@ def _round(told: str) -> str:
     return f"{float(number):g} {unit}"
 
 
-def _names(ends: Mapping[str, tuple[float, Hand]]) -> str:
-    """Each name beside the end of its line; pushed apart where they would lie on each other, with a thin line to the end."""
+def _names(ends: Mapping[str, tuple[float, Hand]], *, is_line: bool = True) -> str:
+    """Each name at the height of its line's end or of its dot, pushed apart where they would lie on each other."""
     ordered = sorted(ends.items(), key=lambda item: item[1][0])
     places = [y for _, (y, _) in ordered]
     for _ in range(200):
@@ -201,10 +201,12 @@ def _names(ends: Mapping[str, tuple[float, Hand]]) -> str:
     shift = max(0.0, (places[-1] if places else 0.0) - (BOTTOM + 6))
     parts = []
     for (name, (y, hand)), place in zip(ordered, (place - shift for place in places), strict=True):
-        parts.append(line(RIGHT + 3, y, RIGHT + 14, place, stroke=hand.colour, stroke_width=0.8))
-        parts.append(
-            line(RIGHT + 14, place, RIGHT + 32, place, stroke=hand.colour, stroke_width=hand.width, stroke_dasharray=hand.dash)
-        )
+        if is_line:
+            parts.append(line(RIGHT + 3, y, RIGHT + 14, place, stroke=hand.colour, stroke_width=0.8))
+            ink = {"stroke": hand.colour, "stroke_width": hand.width, "stroke_dasharray": hand.dash}
+            parts.append(line(RIGHT + 14, place, RIGHT + 32, place, **ink))
+        else:
+            parts.append(_dot(RIGHT + 24, place, hand, name, radius=4.5))
         parts.append(words(RIGHT + 37, place + 4, name[:18], fill=INK, font_size=SMALL))
     return group(*parts)
 

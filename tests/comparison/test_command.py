@@ -64,3 +64,12 @@ def test_limits_of_another_machine_are_refused(tmp_path: Path) -> None:
     said = call("compare", "mqa", *QUICK, "--limits", tmp_path / "limits.json")
     assert said.code == 2
     assert "A machine <of tests>" in said.sentence
+
+
+@pytest.mark.long
+def test_limits_are_measured_printed_and_serve_a_comparison(tmp_path: Path) -> None:
+    said = call("limits", "--out", tmp_path / "limits.json", "--threads", "1")
+    assert said.code == 0, said.err
+    assert "products of bfloat16" in said.out
+    assert "(memory)" in said.out
+    assert call("compare", "mqa", *QUICK, "--limits", tmp_path / "limits.json").code == 0
