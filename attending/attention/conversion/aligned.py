@@ -90,7 +90,7 @@ class _Alignment:
         return find_groups(kv_heads, n_groups, loss)
 
     def _gram(self, maps: Tensor, metric: Tensor, tokens: Tensor) -> Float[Tensor, "kv_head row kv_head row"]:
-        weighed = torch.stack([roots(one)[0] @ rows for one, rows in zip(metric, maps, strict=True)]) if maps.shape[1] else maps
+        weighed = roots(metric)[0] @ maps if maps.shape[1] else maps
         return torch.einsum("hrs,st,gqt->hrgq", weighed, tokens, weighed)
 
     def _pair_weights(self) -> Float[Tensor, "kv_head pair"]:
@@ -146,7 +146,7 @@ class _Alignment:
         heads = list(group)
         if len(heads) == 1:
             return torch.eye(maps.shape[1], dtype=maps.dtype, device=maps.device)[None], maps[heads[0]]
-        found = best_directions(maps[heads].flatten(0, 1), metric=torch.block_diag(*metric[heads]), tokens=tokens)
+        found = best_directions(maps[heads].flatten(0, 1), metric=metric[heads], tokens=tokens)
         size = maps.shape[1]
         return found.up[:, :size].unflatten(0, (len(heads), size)), found.down[:size]
 
@@ -170,7 +170,7 @@ class _Alignment:
             shared = []
             scales = rows.new_zeros(len(heads), rows.shape[1])
             for pair in range(rows.shape[1]):
-                metric = torch.diag(counts[:, pair])
+                metric = counts[:, pair, None, None]
                 found = best_directions(rows[:, pair], metric=metric, tokens=self.statistics.rotary_tokens)
                 scales[:, pair] = found.up[:, 0]
                 shared.append(found.down[0])

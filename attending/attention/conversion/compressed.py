@@ -159,7 +159,7 @@ class _Compression:
                 of_key = self.key_metric
                 assert of_key is not None
                 counts = (of_key[:, first, first] + of_key[:, second, second]) / 2
-                metric, tokens = torch.diag(counts), self.statistics.rotary_tokens
+                metric, tokens = counts[:, None, None], self.statistics.rotary_tokens
             found.append(best_directions(rows[:, pair], metric=metric, tokens=tokens))
         return found
 
@@ -204,7 +204,7 @@ class _Compression:
         as_keys, as_values = self.statistics.key_tokens, self.statistics.value_tokens
         of_keys, of_values = (float(moment.diagonal().sum().clamp(min=1e-300)) for moment in (as_keys, as_values))
         tokens = (as_keys / of_keys + as_values / of_values) / 2
-        return best_directions(maps, metric=torch.block_diag(*of_key * of_keys, *of_value * of_values), tokens=tokens)
+        return best_directions(maps, metric=torch.cat([of_key * of_keys, of_value * of_values]), tokens=tokens)
 
     def losses(self, rope_dim: int | None) -> list[float]:
         """What is foretold to be lost with 0, 1, 2, … numbers, the rotary part as given or as is best for each."""

@@ -24,25 +24,55 @@ class Directions:
 
 
 def best_directions(
-    maps: Float[Tensor, "row source"], *, metric: Float[Tensor, "row row"] | None, tokens: Float[Tensor, "source source"] | None
+    maps: Float[Tensor, "row source"],
+    *,
+    metric: Float[Tensor, "block part part"] | None,
+    tokens: Float[Tensor, "source source"] | None,
 ) -> Directions:
-    """All directions in order of what they carry; real or complex. None: every row, or every token direction, counts alike."""
-    root, back = (None, None) if metric is None else roots(metric)
-    weighed = maps if root is None else root.to(maps.dtype) @ maps
-    gram = weighed @ (weighed if tokens is None else weighed @ tokens.to(maps.dtype)).mH
-    energy, vectors = torch.linalg.eigh((gram + gram.mH) / 2)
-    energy, vectors = energy.flip(0).clamp(min=0.0), vectors.flip(1)
-    return Directions(up=vectors if back is None else back.to(maps.dtype) @ vectors, down=vectors.mH @ weighed, energy=energy)
+    """All directions in order of what they carry; real or complex.
+
+    `metric` is block-diagonal, its blocks one after the other; None: every row counts alike. `tokens` None: every direction of
+    the tokens does. Solved on the shorter side of the maps.
+    """
+    if maps.shape[0] <= maps.shape[1]:
+        return _by_rows(maps, metric, tokens)
+    near = maps.mH @ (maps if metric is None else _times(metric, maps))
+    root, back = (None, None) if tokens is None else roots(tokens)
+    if root is not None:
+        near = root.to(maps.dtype) @ near @ root.to(maps.dtype)
+    energy, vectors = _sorted(near)
+    if root is None or back is None:
+        return Directions(up=maps @ vectors, down=vectors.mH, energy=energy)
+    up, down = maps @ (root.to(maps.dtype) @ vectors), vectors.mH @ back.to(maps.dtype)
+    return Directions(up=up, down=down, energy=energy)
 
 
-def roots(metric: Float[Tensor, "row row"]) -> tuple[Float[Tensor, "row row"], Float[Tensor, "row row"]]:
-    """The square root of a symmetric metric, and its inverse."""
+def _by_rows(maps: Tensor, metric: Tensor | None, tokens: Tensor | None) -> Directions:
+    if metric is None:
+        root, back, weighed = None, None, maps
+    else:
+        root, back = roots(metric)
+        weighed = _times(root, maps)
+    energy, vectors = _sorted(weighed @ (weighed if tokens is None else weighed @ tokens.to(maps.dtype)).mH)
+    return Directions(up=vectors if back is None else _times(back, vectors), down=vectors.mH @ weighed, energy=energy)
+
+
+def roots(metric: Float[Tensor, "*block row row"]) -> tuple[Float[Tensor, "*block row row"], Float[Tensor, "*block row row"]]:
+    """The square roots of symmetric metrics, and their inverses."""
     values, vectors = torch.linalg.eigh(metric)
-    least = values.clamp(min=0.0).mean() * _DAMPING
-    values = values.clamp(min=0.0) + torch.where(least > 0.0, least, 1.0)
-    return vectors * values.sqrt() @ vectors.T, vectors / values.sqrt() @ vectors.T
+    values = values.clamp(min=0.0)
+    least = values.mean() * _DAMPING
+    values = values + (least if least > 0.0 else 1.0)
+    root = values.sqrt()[..., None, :]
+    return vectors * root @ vectors.mT, vectors / root @ vectors.mT
 
 
-def block_diagonal(blocks: Float[Tensor, "block row row"]) -> Float[Tensor, "rows rows"]:
-    """The blocks along the diagonal."""
-    return torch.block_diag(*blocks)
+def _times(blocks: Float[Tensor, "block part part"], rows: Tensor) -> Tensor:
+    """A block-diagonal matrix times rows."""
+    return (blocks.to(rows.dtype) @ rows.unflatten(0, blocks.shape[:2])).flatten(0, 1)
+
+
+def _sorted(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (never below 0) and eigenvectors, the largest first."""
+    energy, vectors = torch.linalg.eigh((gram + gram.mH) / 2)
+    return energy.flip(0).clamp(min=0.0), vectors.flip(1)

@@ -65,9 +65,9 @@ def refit_output(old: Mechanism, converted: Converted, seen: Sequence[Seen]) -> 
     if losses[best] >= both.missing:
         return
     change = both.fitted(best, has_bias)
-    projection.weight += change[:-1].T.to(projection.weight.dtype)
+    projection.weight.add_(change[:-1].T.to(projection.weight.dtype))
     if has_bias:
-        projection.bias += change[-1].to(projection.bias.dtype)
+        projection.bias.add_(change[-1].to(projection.bias.dtype))
 
 
 def _halves(seen: Sequence[Seen]) -> Sequence[Seen]:
