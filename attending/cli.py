@@ -468,6 +468,51 @@ def trace(
     )
 
 
+@app.command()
+def convert(
+    model: ModelArgument,
+    to: Annotated[
+        str, typer.Option("--to", help="gqa:2, mqa, mla:latent=16, clustered, window:16 and more.", metavar="ATTENTION")
+    ],
+    cases: Annotated[Path, typer.Option("--cases", help="Table of cases: half calibrates, half judges.", metavar="TABLE")],
+    out: OutOption,
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
+    layers: Annotated[str, typer.Option("--layers", help="Only these layers, as a,b,c (default: all that can be).")] = "",
+    refit: Annotated[
+        bool, typer.Option("--refit/--no-refit", help="Fit output projections once more, where that helps.")
+    ] = True,
+    recover: Annotated[int, typer.Option("--recover", min=0, help="Steps of training of the new layers afterwards.")] = 0,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+    strict: StrictOption = False,
+) -> None:
+    """Turn a finished model's attention into a cheaper one, and write the new model with a receipt of what it cost.
+
+    Example: attending convert out/diagnosis --to gqa:2 --cases patients.csv --out out/cheaper
+    """
+    from attending.commands.converting import convert_folder
+
+    convert_folder(
+        model,
+        to=to,
+        cases=cases,
+        folder=out,
+        where=where,
+        companions=companions(labs, notes, images),
+        only=listed(layers),
+        refits=refit,
+        recover=recover,
+        seed=seed,
+        device=device,
+        threads=threads,
+        is_strict=strict,
+    )
+
+
 def of_system(error: OSError) -> str:
     """What the operating system refused, in one sentence: which file, why, and what to do where that is known."""
     remedies = {

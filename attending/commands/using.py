@@ -27,7 +27,7 @@ from attending.training.bridge import outcomes_of
 from attending.training.trial import FUSED
 
 
-def _take_in(
+def take_in_for(
     model: TrainedModel,
     table: Path,
     *,
@@ -37,6 +37,7 @@ def _take_in(
     needs_truth: bool,
     beside: Path,
 ) -> Intake:
+    """A table read as the model was trained to read one; what is missing and left out is told."""
     intake = take_in(
         read_table(table, where=where),
         declared_by(model.schema),
@@ -54,7 +55,7 @@ def _take_in(
     return intake
 
 
-def _ready(path: Path, *, device: str, threads: int) -> TrainedModel:
+def ready_model(path: Path, *, device: str, threads: int) -> TrainedModel:
     """The model, on its device; with `threads` above 0 torch takes so many."""
     import torch
 
@@ -79,8 +80,8 @@ def predict_table(
     is_strict: bool,
 ) -> None:
     """Write one row per case and finding: probability, set membership, abstention and what was missing."""
-    model = _ready(path, device=device, threads=threads)
-    intake = _take_in(model, table, where=where, companions=companions, is_strict=is_strict, needs_truth=False, beside=out)
+    model = ready_model(path, device=device, threads=threads)
+    intake = take_in_for(model, table, where=where, companions=companions, is_strict=is_strict, needs_truth=False, beside=out)
     raw = model.raw_probability(intake.cases)
     own = intake.own_ids()
     buffer = io.StringIO()
@@ -119,8 +120,8 @@ def evaluate_table(
     """Judge the model on a table: predictions.csv and the report of an external evaluation."""
     if (out / REPORT_JSON).exists():
         raise ValueError(f"{out}: holds a finished report; name another --out, or remove it")
-    model = _ready(path, device=device, threads=threads)
-    intake = _take_in(model, table, where=where, companions=companions, is_strict=is_strict, needs_truth=True, beside=out)
+    model = ready_model(path, device=device, threads=threads)
+    intake = take_in_for(model, table, where=where, companions=companions, is_strict=is_strict, needs_truth=True, beside=out)
     cases = [case for case in intake.cases if case.truth]
     if not cases:
         raise ValueError(f"{table.name}: the target is unknown in every row, nothing can be judged; use attending predict")

@@ -40,8 +40,8 @@ def to_plain(config: DiagnoserConfig) -> dict[str, Any]:
     """The configuration as JSON values, mechanisms and modalities by name."""
     return {
         "modalities": [_modality_to_plain(modality) for modality in config.modalities],
-        "fusion": [_mechanism_to_plain(attention) for attention in config.fusion],
-        "readout": _mechanism_to_plain(config.readout),
+        "fusion": [mechanism_to_plain(attention) for attention in config.fusion],
+        "readout": mechanism_to_plain(config.readout),
         "expansion": config.expansion,
         "pair_rank": config.pair_rank,
         "dropout": config.dropout,
@@ -56,8 +56,8 @@ def from_plain(plain: Mapping[str, Any]) -> DiagnoserConfig:
         raise ValueError(f"model configuration: found the keys {sorted(plain)}, expected {sorted(known)}")
     return DiagnoserConfig(
         modalities=tuple(_modality_from_plain(entry) for entry in plain["modalities"]),
-        fusion=tuple(_mechanism_from_plain(entry) for entry in plain["fusion"]),
-        readout=_mechanism_from_plain(plain["readout"]),
+        fusion=tuple(mechanism_from_plain(entry) for entry in plain["fusion"]),
+        readout=mechanism_from_plain(plain["readout"]),
         expansion=plain["expansion"],
         pair_rank=plain["pair_rank"],
         dropout=plain["dropout"],
@@ -65,11 +65,13 @@ def from_plain(plain: Mapping[str, Any]) -> DiagnoserConfig:
     )
 
 
-def _mechanism_to_plain(config: MechanismConfig) -> dict[str, Any]:
+def mechanism_to_plain(config: MechanismConfig) -> dict[str, Any]:
+    """A mechanism's configuration as JSON values, by its name."""
     return {"mechanism": name_of(config), **settings_of(config)}
 
 
-def _mechanism_from_plain(plain: Mapping[str, Any]) -> MechanismConfig:
+def mechanism_from_plain(plain: Mapping[str, Any]) -> MechanismConfig:
+    """The inverse of `mechanism_to_plain`."""
     settings = dict(plain)
     return config_from(settings.pop("mechanism"), settings)
 
@@ -78,7 +80,7 @@ def _modality_to_plain(config: ModalityConfig) -> dict[str, Any]:
     plain: dict[str, Any] = {"modality": modality_name(config)}
     for field in fields(config):
         value = getattr(config, field.name)
-        plain[field.name] = _mechanism_to_plain(value) if isinstance(value, MechanismConfig) else value
+        plain[field.name] = mechanism_to_plain(value) if isinstance(value, MechanismConfig) else value
     return plain
 
 
@@ -92,7 +94,7 @@ def _modality_from_plain(plain: Mapping[str, Any]) -> ModalityConfig:
     if unknown:
         raise ValueError(f'modality "{name}": unknown settings {", ".join(sorted(unknown))}')
     if isinstance(settings.get("attention"), Mapping):
-        settings["attention"] = _mechanism_from_plain(settings["attention"])
+        settings["attention"] = mechanism_from_plain(settings["attention"])
     if "visible" in settings:
         settings["visible"] = tuple(settings["visible"])
     return kind(**settings)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,17 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from attending.artefacts import ArtefactError, seal, verify, write_bytes, write_text
+from attending.attention import MechanismConfig
 from attending.case import Case, Evidence, kind_name
 from attending.diagnosis import Diagnosis, Finding, Task
-from attending.model.catalog import MODALITIES, from_plain, modality_name, to_plain
+from attending.model.catalog import (
+    MODALITIES,
+    from_plain,
+    mechanism_from_plain,
+    mechanism_to_plain,
+    modality_name,
+    to_plain,
+)
 from attending.model.diagnoser import Diagnoser, DiagnoserConfig, Tokenizers
 from attending.model.settling import Settling
 
@@ -36,7 +45,10 @@ ID_DIGITS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel:
-    """Answers for cases. `schema` is the text of the schema file that its table was read with."""
+    """Answers for cases. `schema` is the text of the schema file that its table was read with.
+
+    `converted` says for each network which layers are no longer what `config` makes them, by the module's name; empty: none.
+    """
 
     task: Task
     config: DiagnoserConfig
@@ -45,6 +57,7 @@ class TrainedModel:
     settling: Settling
     schema: str
     provenance: Mapping[str, Any]
+    converted: tuple[Mapping[str, MechanismConfig], ...] = ()
 
     @cached_property
     def id(self) -> str:
@@ -94,13 +107,17 @@ class TrainedModel:
     def save(self, folder: Path) -> None:
         """Write the folder; its manifest last."""
         names = [CONFIG, TOKENIZERS, SETTLING, SCHEMA]
-        plain = {
+        plain: dict[str, Any] = {
             "format": FORMAT,
             "task": {"findings": list(self.task.findings), "exclusive": self.task.exclusive},
             "diagnoser": to_plain(self.config),
             "members": len(self.networks),
             "provenance": dict(self.provenance),
         }
+        if self.converted:
+            plain["converted"] = [
+                {name: mechanism_to_plain(config) for name, config in layers.items()} for layers in self.converted
+            ]
         write_text(folder / CONFIG, json.dumps(plain, indent=2) + "\n")
         by_name = {modality_name(m): self.tokenizers.by_kind[m.kind].state() for m in self._modalities()}
         write_text(folder / TOKENIZERS, json.dumps(by_name) + "\n")
@@ -142,12 +159,21 @@ def load_model(path: Path | str) -> TrainedModel:
         task = Task(findings=tuple(plain["task"]["findings"]), exclusive=plain["task"]["exclusive"])
         states = json.loads((folder / TOKENIZERS).read_text(encoding="utf-8"))
         tokenizers = _restored(config, states)
+        converted = tuple(
+            {name: mechanism_from_plain(entry) for name, entry in layers.items()} for layers in plain.get("converted", ())
+        )
         networks = tuple(
-            network_from(tensors_from_bytes((folder / weights_name(n)).read_bytes()), config, tokenizers, task)
+            network_from(
+                tensors_from_bytes((folder / weights_name(n)).read_bytes()),
+                config,
+                tokenizers,
+                task,
+                converted=converted[n] if converted else {},
+            )
             for n in range(plain["members"])
         )
         settling = Settling.from_plain(json.loads((folder / SETTLING).read_text(encoding="utf-8")))
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise ArtefactError(f"{folder}: {CONFIG} and the other files do not fit together; restore the whole folder") from error
     return TrainedModel(
         task=task,
@@ -157,13 +183,24 @@ def load_model(path: Path | str) -> TrainedModel:
         settling=settling,
         schema=(folder / SCHEMA).read_text(encoding="utf-8"),
         provenance=plain["provenance"],
+        converted=converted,
     )
 
 
-def network_from(weights: Mapping[str, Tensor], config: DiagnoserConfig, tokenizers: Tokenizers, task: Task) -> Diagnoser:
-    """A network with these weights, ready to answer."""
+def network_from(
+    weights: Mapping[str, Tensor],
+    config: DiagnoserConfig,
+    tokenizers: Tokenizers,
+    task: Task,
+    *,
+    converted: Mapping[str, MechanismConfig] = MappingProxyType({}),
+) -> Diagnoser:
+    """A network with these weights, ready to answer. `converted` are layers that became another mechanism, by name."""
     with torch.random.fork_rng(devices=[]):
         network = Diagnoser(config, tokenizers=tokenizers, n_findings=len(task.findings))
+        for name, attention in converted.items():
+            parent, _, own = name.rpartition(".")
+            network.get_submodule(parent).register_module(own, attention.build())
     network.load_state_dict(dict(weights))
     return network.eval()
 
