@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from attending.attention import GroupedConfig
-from attending.case import Note
+from attending.case import Note, Scan
 from attending.commands.traced import OF_A_PATIENT, trace_case
 from attending.model.diagnoser import Diagnoser, Tokenizers
+from attending.model.image import ImageConfig
 from attending.model.text import TextConfig
 from attending.model.trained import TrainedModel
 from attending.records import to_toml
@@ -25,12 +26,12 @@ SENTENCE = "no fever but productive cough , worse since two days"
 
 
 def model_over(folder: Path, *, reads_notes: bool = True) -> Path:
-    """A model with random weights, its table beside it: notes with summaries and attention within, tables, one fusion block."""
+    """A model with random weights, its table beside it: notes with summaries and attention within, films, one fusion block."""
     table = write_rows(folder / "table.csv", with_notes_and_films(folder, rows(20)))
-    intake = taken_in(table, target="sick", ignore="kind,a,b,film")
+    intake = taken_in(table, target="sick", ignore="kind,a,b")
     attention = GroupedConfig(dim=16, n_heads=2)
     notes = TextConfig(min_patients=2, chunk=8, attention=attention, n_summaries=2)
-    recipe: Recipe = tiny_recipe(modalities=(*TABULAR, notes) if reads_notes else TABULAR)
+    recipe: Recipe = tiny_recipe(modalities=(*TABULAR, notes, ImageConfig(side=16, channels=4)) if reads_notes else TABULAR)
     config = replace(recipe.diagnoser, fusion=(attention,), pair_rank=2)
     tokenizers = Tokenizers.fit(config, intake.cases)
     torch.manual_seed(0)
@@ -119,6 +120,8 @@ def test_one_case_of_a_trained_model_and_no_word_of_it_in_the_terminal(folder: P
     assert ">reports<" in page
     assert ">note, summary 2<" in page
     assert ">register<" in page
+    assert "(lab not there)" not in page
+    assert "Sample 1 of 3 is drawn" in page
     for private in ("p003", "reports", "cough,", "Patient reports"):
         assert private not in said.out + said.err
     assert "p003" not in page
@@ -127,13 +130,14 @@ def test_one_case_of_a_trained_model_and_no_word_of_it_in_the_terminal(folder: P
 def test_every_traced_layer_of_a_case_has_its_names(folder: Path) -> None:
     from attending.model.trained import load_model
 
-    model, intake = load_model(folder), taken_in(folder / "table.csv", target="sick", ignore="kind,a,b,film")
-    for case in (intake.cases[3], intake.cases[4]):
+    model, intake = load_model(folder), taken_in(folder / "table.csv", target="sick", ignore="kind,a,b")
+    for case in (intake.cases[3], intake.cases[4], intake.cases[6]):
         found = trace_case(case, model=model)
         by_name = {view.name: view for view in found.views}
         assert by_name["readout.attention"].rows == list(model.task.findings)
         assert by_name["readout.attention"].columns[0] == "register"
         assert {"crp_mg_l", "cough", "age_years"} & set(by_name["readout.attention"].columns)
+        assert ("film 0,0" in by_name["readout.attention"].columns) == bool(case.of(Scan))
         has_note = bool(case.of(Note))
         assert ("summaries.Note.attention" in by_name) == has_note
         assert ("note" in found.page.sentence) != has_note

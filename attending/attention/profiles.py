@@ -5,17 +5,18 @@ Descriptions of weights and nothing more: that a weight is large does not say th
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from attending.attention.clusters import HeadClusters, find_clusters
-from attending.attention.inspection import summarise
+from attending.attention.inspection import Summary, summarise
 from attending.attention.tracing import Trace
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadProfile:
-    """Means over the queries of one sample that have a choice: those that see two keys or more. NaN where none has.
+    """Means over the queries of one sample that are there and have a choice: they see two keys or more. NaN where none has.
 
     Where a mechanism's weights may be negative (low rank), what is said of shares is said of its weights over slots.
     """
@@ -48,21 +49,38 @@ def profile(trace: Trace, *, sample: int = 0) -> HeadProfile:
     shares = _shares(trace)[sample].double() if is_signed else weights
     seen = (shares > 0.0).any(dim=0).sum(dim=-1)
     chosen = seen >= 2
-    found = summarise(
-        lambda rows: shares[None, :, rows.start : rows.stop], n_query=shares.shape[1], rows_at_once=shares.shape[1], top=1
-    )
-    n = chosen.sum()
-    alive = (seen > 0).sum()
+    if trace.is_self:
+        chosen &= trace.exists(sample)
     is_placed = trace.is_self and not is_signed
+    if not bool(chosen.any()):
+        return _unknown(shares, is_placed=is_placed)
+    whole, choosing = _summary(shares), _summary(shares[:, chosen])
     return HeadProfile(
-        entropy=found.entropy[0][:, chosen].sum(dim=-1) / n,
-        most_entropy=float(seen[chosen].double().log().sum() / n),
-        reach=found.mean_reach[0][:, chosen].sum(dim=-1) / n if is_placed else None,
-        sink_mass=_sink_mass(trace, weights, sample=sample, chosen=chosen) if is_placed else None,
-        # Rows that see nothing are alike in every head and would make all heads look alike.
-        distance=found.head_distance[0] * (shares.shape[1] / alive.clamp(min=1)),
+        entropy=choosing.entropy[0].mean(dim=-1),
+        most_entropy=float(seen[chosen].double().log().mean()),
+        reach=whole.mean_reach[0][:, chosen].mean(dim=-1) if is_placed else None,
+        sink_mass=_sink_mass(trace, weights, sample=sample)[:, chosen].mean(dim=-1) if is_placed else None,
+        distance=choosing.head_distance[0],
+        clusters=find_clusters([shares[None, :, chosen]]),
+    )
+
+
+def _unknown(shares: Tensor, *, is_placed: bool) -> HeadProfile:
+    n_heads = len(shares)
+    unknown = shares.new_full((n_heads,), torch.nan)
+    return HeadProfile(
+        entropy=unknown,
+        most_entropy=float("nan"),
+        reach=unknown if is_placed else None,
+        sink_mass=unknown if is_placed else None,
+        distance=shares.new_full((n_heads, n_heads), torch.nan).fill_diagonal_(0.0),
         clusters=find_clusters([shares[None]]),
     )
+
+
+def _summary(shares: Float[Tensor, "head query key"]) -> Summary:
+    n_query = shares.shape[1]
+    return summarise(lambda rows: shares[None, :, rows.start : rows.stop], n_query=n_query, rows_at_once=n_query, top=1)
 
 
 def _shares(trace: Trace) -> Tensor:
@@ -71,9 +89,6 @@ def _shares(trace: Trace) -> Tensor:
     return trace[next(name for name in reversed(names[: names.index("weights")]) if name.endswith(" weights"))]
 
 
-def _sink_mass(trace: Trace, weights: Tensor, *, sample: int, chosen: Tensor) -> Tensor:
-    is_seen = (weights > 0.0).any(dim=0).any(dim=0)
-    mass = weights[:, :, int(is_seen.int().argmax())] if bool(is_seen.any()) else weights.sum(dim=-1)
-    if "sink weights" in trace:
-        mass = mass + trace["sink weights"][sample].double()
-    return mass[:, chosen].sum(dim=-1) / chosen.sum()
+def _sink_mass(trace: Trace, weights: Tensor, *, sample: int) -> Float[Tensor, "head query"]:
+    mass = weights[:, :, int(trace.exists(sample).int().argmax())]
+    return mass + trace["sink weights"][sample].double() if "sink weights" in trace else mass

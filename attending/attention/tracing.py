@@ -10,10 +10,12 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from attending.attention.errors import AttentionError
+from attending.attention.grid import aligned
+from attending.attention.masks import present
 from attending.attention.mechanism import Mechanism, MechanismConfig
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias
@@ -24,11 +26,13 @@ from attending.attention.steps import Step
 class Trace(Mapping[str, Tensor]):
     """The steps of one call in order; `trace["scores"]` is a step's tensor and `print(trace)` a table of all.
 
-    `is_self`: whether the keys are the tokens that ask, and not those of a context.
+    `is_self`: whether the keys are the tokens that ask, and not those of a context. `there`: which keys exist, as padding and
+    keep_keys say (None: all); a key that exists may still be hidden from everybody.
     """
 
     mechanism: str
     is_self: bool
+    there: Bool[Tensor, "batch_or_one key"] | None = None
     steps: tuple[Step, ...]
 
     def __getitem__(self, name: str) -> Tensor:
@@ -42,6 +46,12 @@ class Trace(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self.steps)
+
+    def exists(self, sample: int) -> Bool[Tensor, " key"]:
+        """Which keys of a sample exist."""
+        if self.there is None:
+            return torch.ones(self.weights.shape[3], dtype=torch.bool, device=self.weights.device)
+        return self.there[sample if len(self.there) > 1 else 0]
 
     @property
     def weights(self) -> Float[Tensor, "batch head query key"]:
@@ -150,7 +160,11 @@ def range_of(values: Tensor) -> str:
 
 def _trace_of(mechanism: Mechanism, given: tuple[Any, ...], named: Mapping[str, Any]) -> Trace:
     steps = tuple(replace(step, values=step.values.detach()) for step in mechanism.steps(*given, **named))
-    return Trace(mechanism=title_of(mechanism.config), is_self=named.get("context") is None, steps=steps)
+    context = named.get("context")
+    x = given[0] if given else named["x"]
+    n_query = x.shape[1]
+    there = present(named["mask"], aligned(n_query, n_query if context is None else context.shape[1], x.device))
+    return Trace(mechanism=title_of(mechanism.config), is_self=context is None, there=there, steps=steps)
 
 
 def _words(config: object) -> str:

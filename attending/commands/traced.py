@@ -148,7 +148,7 @@ def _views(case: Case, model: TrainedModel) -> tuple[LayerView, ...]:
     found = traces_within(network, lambda: network(inputs))
     names = _Names(case=case, model=model, network=network)
     views = [
-        LayerView(name=name, trace=one, rows=names.rows(name, one), columns=names.columns(name, one))
+        LayerView(name=name, trace=one, rows=names.rows(name, one), columns=names.columns(name, one), told=names.told(name))
         for name, calls in found.items()
         for one in calls
         if bool((one.weights[0] != 0).any())
@@ -177,19 +177,37 @@ class _Names:
 
     def columns(self, layer: str, found: Trace) -> list[str]:
         """The keys."""
-        parts, n = layer.split("."), found.weights.shape[3]
-        if parts[0] in ("readout", "blocks"):
+        room, n = layer.partition(".")[0], found.weights.shape[3]
+        if room in ("readout", "blocks"):
             return _fitting(self._spoken(), n, "token")
-        kinds = {kind.__name__: kind for kind in self.network.kinds}
-        kind = self.network.kinds[int(parts[1])] if parts[0] == "encoders" else next(
-            (kinds[part] for part in parts if part in kinds), None
-        )  # fmt: skip
+        kind = self._kind(layer)
         if kind is None:
             return [f"token {i + 1}" for i in range(n)]
         words = self._tokens(kind)
         # Notes are attended to chunk by chunk; the trace shows the first, with room behind a short one.
-        words = (words + ["(empty)"] * n)[:n] if kind is Note and parts[0] == "encoders" else words
+        words = (words + ["(empty)"] * n)[:n] if kind is Note and room == "encoders" else words
         return _fitting(words, n, kind_name(kind))
+
+    def told(self, layer: str) -> str:
+        """Who asks whom, in words."""
+        kind = self._kind(layer)
+        of = "" if kind is None else kind_name(kind)
+        rooms = {
+            "encoders": f"The tokens of the {of} look at each other.",
+            "summaries": f"Learned queries read the {of}, and speak for it in the conversation.",
+            "blocks": "The conversation: all evidence, and a register that is always there, look at each other.",
+            "readout": "Each finding asks all evidence.",
+            "pairs": f"Each finding reads the {of}, to multiply it with what it reads elsewhere.",
+        }
+        return rooms.get(layer.partition(".")[0], "")
+
+    def _kind(self, layer: str) -> Kind | None:
+        """The kind of evidence whose own layer this is."""
+        parts = layer.split(".")
+        if parts[0] == "encoders":
+            return self.network.kinds[int(parts[1])]
+        kinds = {kind.__name__: kind for kind in self.network.kinds}
+        return next((kinds[part] for part in parts if part in kinds), None)
 
     def _spoken(self) -> list[str]:
         """The conversation: the register, then each kind's tokens or the summaries that speak for them."""

@@ -28,15 +28,16 @@ MOST = 40
 class LayerView:
     """One layer of the page: a trace, which sample of its batch, and what its queries and keys are called.
 
-    Queries that see nothing and keys that nobody sees are not drawn. Of more than `MOST` queries the first are, of more keys
-    those with the largest weights; what is said of heads is said of all. Raises `ValueError` when the names are not as many
-    as the queries and keys.
+    What is not there is not drawn. Of more than `MOST` queries the first are, of more keys those with the largest weights; what
+    is said of heads is said of all. Raises `ValueError` when the names are not as many
+    as the queries and keys. `told` says in words who asks whom.
     """
 
     name: str
     trace: Trace
     rows: Sequence[str]
     columns: Sequence[str]
+    told: str = ""
     sample: int = 0
 
     def __post_init__(self) -> None:
@@ -47,15 +48,13 @@ class LayerView:
     @property
     def drawn(self) -> tuple[Int[np.ndarray, " row"], Int[np.ndarray, " column"]]:
         """The queries and keys that are drawn, in order."""
-        weights = self.trace.weights[self.sample].abs().sum(dim=0)
-        rows = np.flatnonzero((weights.sum(dim=1) > 0).cpu().numpy())
-        by_weight = weights[rows[:MOST]].sum(dim=0)
-        columns = np.flatnonzero((by_weight > 0).cpu().numpy())
+        there = np.flatnonzero(self.trace.exists(self.sample).cpu().numpy())
         if self.trace.is_self:
-            there = np.union1d(rows, columns)[:MOST]
-            return there, there
-        strongest = by_weight.argsort(descending=True, stable=True).cpu().numpy()[: min(MOST, len(columns))]
-        return rows[:MOST], np.sort(strongest)
+            return there[:MOST], there[:MOST]
+        weights = self.trace.weights[self.sample].abs().sum(dim=0)
+        rows = np.flatnonzero((weights.sum(dim=1) > 0).cpu().numpy())[:MOST]
+        by_weight = weights[rows].sum(dim=0).cpu().numpy()[there]
+        return rows, np.sort(there[np.argsort(-by_weight, kind="stable")[:MOST]])
 
     @property
     def weights(self) -> Float[np.ndarray, "head row column"]:
@@ -74,12 +73,14 @@ class LayerView:
     def notes(self) -> tuple[str, ...]:
         """What is not drawn."""
         rows, columns = self.drawn
-        told = []
+        told, batch = [], self.trace.weights.shape[0]
+        if batch > 1:
+            told.append(f"Sample {self.sample + 1} of {batch} is drawn; a long text is read in chunks, a sample each.")
         if len(rows) < len(self.rows):
-            told.append(f"{len(rows)} of {len(self.rows)} queries are drawn: the first that see anything.")
+            told.append(f"{len(rows)} of {len(self.rows)} queries are drawn: the first of those there.")
         if len(columns) < len(self.columns):
             kind = "first" if self.trace.is_self else "most looked at"
-            told.append(f"{len(columns)} of {len(self.columns)} keys are drawn: the {kind} of those seen.")
+            told.append(f"{len(columns)} of {len(self.columns)} keys are drawn: the {kind} of those there.")
         return tuple(told)
 
 

@@ -71,7 +71,7 @@ def head_maps(
 
 
 def similarity_map(distance: Float[np.ndarray, "head head"], *, clusters: Sequence[int], title: str, name: str = "head") -> str:
-    """1 − distance of each pair of heads, clusters side by side in frames. `clusters[h]` is the cluster's number of head h."""
+    """1 − distance of each pair of heads (NaN: blank), clusters in frames; `clusters[h]` is the number of head h's cluster."""
     order = sorted(range(len(distance)), key=lambda head: (list(clusters).index(clusters[head]), head))
     size = min(max(300.0 / max(len(order), 1), 14.0), 38.0)
     left, top = 52.0, 22.0
@@ -82,6 +82,8 @@ def similarity_map(distance: Float[np.ndarray, "head head"], *, clusters: Sequen
         parts.append(words(left + size * (i + 0.5), top - 7, str(one), text_anchor="middle", fill=QUIET, font_size=SMALL))
         for j, other in enumerate(order):
             alike = 1.0 - float(distance[one, other])
+            if not math.isfinite(alike):
+                continue
             told = tooltip(f"{name} {one} and {name} {other}: {alike:.2f}")
             x = left + size * j
             parts.append(box(x, top + size * i, size, size, told, fill=FIRST, fill_opacity=0.85 * max(alike, 0.0) ** 2))

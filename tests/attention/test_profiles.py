@@ -17,11 +17,11 @@ OWN = torch.eye(3)
 EVEN = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [1 / 3, 1 / 3, 1 / 3]])
 
 
-def of(*heads: Tensor, is_self: bool = True, sink: Tensor | None = None) -> Trace:
+def of(*heads: Tensor, is_self: bool = True, sink: Tensor | None = None, there: Tensor | None = None) -> Trace:
     steps = [step("weights", torch.stack(heads)[None], "batch head query key", "")]
     if sink is not None:
         steps.append(step("sink weights", sink[None], "batch head query", ""))
-    return Trace(mechanism="by hand", is_self=is_self, steps=tuple(steps))
+    return Trace(mechanism="by hand", is_self=is_self, there=there, steps=tuple(steps))
 
 
 def test_numbers_by_hand() -> None:
@@ -32,8 +32,8 @@ def test_numbers_by_hand() -> None:
     assert found.sink_mass is not None
     torch.testing.assert_close(found.reach, torch.tensor([1.5, 0.0, (0.5 + 1.0) / 2]).double())
     torch.testing.assert_close(found.sink_mass, torch.tensor([1.0, 0.0, (0.5 + 1 / 3) / 2]).double())
-    # The first row is the same in both heads, the others have nothing in common.
-    assert float(found.distance[0, 1]) == pytest.approx(2 / 3)
+    # The first query has no choice; in the others the two heads have nothing in common.
+    assert float(found.distance[0, 1]) == pytest.approx(1.0)
 
 
 def test_a_query_with_one_key_has_no_choice_and_does_not_count() -> None:
@@ -52,13 +52,18 @@ def test_heads_that_do_the_same_are_one_cluster() -> None:
     found = profile(of(FIRST, OWN, FIRST, OWN))
     assert found.clusters.n_clusters == 2
     assert found.clusters.leaders[0] == found.clusters.leaders[2] != found.clusters.leaders[1] == found.clusters.leaders[3]
-    assert found.diversity == pytest.approx(2 / 3 * 8 / 12)
+    assert found.diversity == pytest.approx(8 / 12)
 
 
-def test_dead_rows_do_not_make_heads_alike() -> None:
-    dead = torch.zeros(3, 3)
-    alone = profile(of(OWN[1:], FIRST[1:])).distance
-    torch.testing.assert_close(profile(of(torch.cat([OWN[1:], dead]), torch.cat([FIRST[1:], dead]))).distance, alone)
+def test_dead_rows_and_tokens_that_are_not_there_change_nothing() -> None:
+    alone = profile(of(EVEN, FIRST))
+    room = torch.zeros(2, 5, 5)
+    room[0, :3, :3], room[1, :3, :3] = EVEN, FIRST
+    room[:, 3, :3] = torch.tensor([0.2, 0.3, 0.5])  # the token at 3 is not there, and still asks
+    found = profile(of(*room, there=torch.tensor([[True, True, True, False, True]])))
+    for name in ("entropy", "reach", "sink_mass", "distance"):
+        torch.testing.assert_close(getattr(found, name), getattr(alone, name))
+    assert found.most_entropy == alone.most_entropy
 
 
 def test_over_a_context_nothing_is_said_of_places() -> None:

@@ -140,6 +140,16 @@ def test_an_unknown_step_is_answered_with_those_there_are() -> None:
         found["keyz"]
 
 
+def test_what_exists_is_told_apart_from_what_is_seen() -> None:
+    module, x = GroupedConfig(dim=8, n_heads=2).build(), torch.zeros(2, 3, 8)
+    kept = torch.tensor([[True, False, True], [True, True, True]])
+    found = trace(module, x, keep_keys(kept) & causal())
+    assert [found.exists(sample).tolist() for sample in (0, 1)] == kept.tolist()
+    assert trace(module, x, causal()).exists(1).tolist() == [True] * 3
+    over = trace(module, x, everything(), context=torch.zeros(2, 5, 8))
+    assert over.exists(0).tolist() == [True] * 5
+
+
 class Two(nn.Module):
     """Two layers, the first called twice."""
 

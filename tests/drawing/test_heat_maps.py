@@ -182,8 +182,8 @@ def test_of_many_keys_those_most_looked_at_are_drawn() -> None:
     view = LayerView(name="readout", trace=found, rows=["a", "b"], columns=names)
     strongest = found.weights[0].mean(dim=(0, 1)).topk(MOST).indices.sort().values
     assert view.words[1] == [names[j] for j in strongest]
-    assert view.notes == (f"{MOST} of {n} keys are drawn: the most looked at of those seen.",)
-    assert layer(MOST + 1).notes[0] == f"{MOST} of {MOST + 1} queries are drawn: the first that see anything."
+    assert view.notes == (f"{MOST} of {n} keys are drawn: the most looked at of those there.",)
+    assert layer(MOST + 1).notes[0] == f"{MOST} of {MOST + 1} queries are drawn: the first of those there."
     with pytest.raises(ValueError, match=r"readout: found names for 1 queries and 2 keys, expected \(2, 49\)"):
         LayerView(name="readout", trace=found, rows=["a"], columns=["b", "c"])
 
