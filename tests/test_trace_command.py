@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def layers_of(page: str) -> list[str]:
-    return re.findall(r'<section id="layer-\d+">\s*<h2>\d+ · <code>([^<]+)</code>', page)
+    return re.findall(r'<section id="layer-\d+">\s*<h2>(?:\d+ · )?<code>([^<]+)</code>', page)
 
 
 @pytest.mark.parametrize("mechanism", ["mha", "gqa:2", "latent", "indexed", "clustered", "windowed:n_global=1", "low rank"])

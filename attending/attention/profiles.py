@@ -34,6 +34,8 @@ class HeadProfile:
     """Mean Jensen–Shannon distance of the weights of two heads, in [0, 1]."""
     clusters: HeadClusters
     """Heads that look alike in this one sample (cosine of their maps; `find_clusters`)."""
+    is_over_slots: bool
+    """Whether entropy, distance and clusters are those of weights over slots."""
 
     @property
     def diversity(self) -> float:
@@ -53,7 +55,7 @@ def profile(trace: Trace, *, sample: int = 0) -> HeadProfile:
         chosen &= trace.exists(sample)
     is_placed = trace.is_self and not is_signed
     if not bool(chosen.any()):
-        return _unknown(shares, is_placed=is_placed)
+        return _unknown(shares, is_placed=is_placed, is_signed=is_signed)
     whole, choosing = _summary(shares), _summary(shares[:, chosen])
     return HeadProfile(
         entropy=choosing.entropy[0].mean(dim=-1),
@@ -62,10 +64,11 @@ def profile(trace: Trace, *, sample: int = 0) -> HeadProfile:
         sink_mass=_sink_mass(trace, weights, sample=sample)[:, chosen].mean(dim=-1) if is_placed else None,
         distance=choosing.head_distance[0],
         clusters=find_clusters([shares[None, :, chosen]]),
+        is_over_slots=is_signed,
     )
 
 
-def _unknown(shares: Tensor, *, is_placed: bool) -> HeadProfile:
+def _unknown(shares: Tensor, *, is_placed: bool, is_signed: bool) -> HeadProfile:
     n_heads = len(shares)
     unknown = shares.new_full((n_heads,), torch.nan)
     return HeadProfile(
@@ -75,6 +78,7 @@ def _unknown(shares: Tensor, *, is_placed: bool) -> HeadProfile:
         sink_mass=unknown if is_placed else None,
         distance=shares.new_full((n_heads, n_heads), torch.nan).fill_diagonal_(0.0),
         clusters=find_clusters([shares[None]]),
+        is_over_slots=is_signed,
     )
 
 

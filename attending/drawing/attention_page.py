@@ -187,6 +187,8 @@ def _told(said: HeadProfile) -> str:
     told = " Entropy: 0 is one key; its axis ends where even weights over all that is seen would lie."
     if said.sink_mass is not None:
         told += " Weight on the first token, and on learned sinks: where heads that look for nothing put it."
-    elif said.reach is None:
-        told += " Of distances and sinks nothing is said: the keys stand elsewhere, or weights may be negative."
+    elif said.is_over_slots:
+        told += " The weights may be negative and are no shares: entropy and likeness are those of the weights over slots."
+    else:
+        told += " Of distances and sinks nothing is said: the keys stand elsewhere."
     return told

@@ -80,7 +80,7 @@ def test_every_mechanism_has_a_profile(name: str) -> None:
     assert bool(found.entropy.isfinite().all())
     assert bool((found.entropy <= found.most_entropy + 1e-6).all())
     assert 0.0 <= found.diversity <= 1.0
-    assert (found.reach is None) == (not example.weights_sum)
+    assert (found.reach is None) == found.is_over_slots == (not example.weights_sum)
 
 
 def test_the_profile_of_a_learned_sink_layer_comes_from_its_trace() -> None:

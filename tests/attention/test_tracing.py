@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attending.attention import AttentionError, GroupedConfig, causal, everything, keep_keys
+from attending.attention import AttentionError, GroupedConfig, LatentConfig, causal, everything, keep_keys
 from attending.attention.tracing import Trace, range_of, trace, traces_within
 from tests.attention.examples import BATCH, CONTEXT, EXAMPLES, LENGTH, Example, MaskKind, tokens
 from tests.attention.test_contract import built, crossing, sweep, sweep_with_masks
@@ -80,6 +80,16 @@ def test_latent_scores_are_the_same_absorbed() -> None:
     held = torch.cat([found["latents"], found["rotary keys"]], dim=-1)[:, None]
     torch.testing.assert_close(found["absorbed queries"] @ held.mT * module.config.score_scale, found["scores"])
     torch.testing.assert_close(module.projections.from_latent(found["mean latents"]), found["heads"])
+
+
+def test_latents_without_norm_and_rotary_part_are_told_so() -> None:
+    sizes = {"latent_dim": 8, "rope_dim": 0, "nope_dim": 6, "value_dim": 5}
+    module = LatentConfig(dim=24, n_heads=4, norms_latents=False, bias=True, **sizes).build().double()
+    x = tokens(BATCH, LENGTH, 24)
+    found = trace(module, x, causal())
+    check_weights_and_result(found, module.weights(x, mask=causal()).detach(), module(x, mask=causal()).detach())
+    assert not any("rotary" in name for name in found)
+    assert next(one.told for one in found.steps if one.name == "latents") == "small projection; kept"
 
 
 def test_what_the_indexer_did_not_pick_is_masked() -> None:

@@ -193,7 +193,7 @@ def test_weights_that_may_be_negative_are_told_so() -> None:
     names = list("abcde")
     found = trace(LowRankConfig(dim=8, n_heads=2, length=5, rank=2).build(), torch.randn(1, 5, 8), everything())
     page = attention_page(Page(title="t", sentence="s"), [LayerView(name="one", trace=found, rows=names, columns=names)])
-    assert "weights may be negative" in page
+    assert "those of the weights over slots" in page
     assert "second colour: negative" in page
 
 
