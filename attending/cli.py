@@ -426,9 +426,9 @@ def compare(
 def trace(
     out: OutOption,
     model: Annotated[
-        Path | None, typer.Argument(help="The folder `model` of a run, or the run's own folder.", metavar="[MODEL]")
+        Path | None, typer.Argument(help="The folder `model` of a run, or the run's own folder.", metavar="MODEL")
     ] = None,
-    table: Annotated[Path | None, typer.Argument(help="CSV or Parquet file, one row per visit.", metavar="[TABLE]")] = None,
+    table: Annotated[Path | None, typer.Argument(help="CSV or Parquet file, one row per visit.", metavar="TABLE")] = None,
     text: Annotated[str | None, typer.Option("--text", help="A sentence of your own to look at.")] = None,
     mechanism: Annotated[
         str | None,
