@@ -5,7 +5,8 @@ stands, so that one layer of attention can look up what it needs. Not tuned for 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,6 +73,18 @@ def sinusoids(length: int, dim: int) -> Float[Tensor, "place dim"]:
     return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :dim]
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, torch uses one thread: more of them only wait for each other over tensors this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def learn(
     contender: Contender, task: SmallTask, *, plan: LearningPlan, seed: int, heard: Callable[[], None] = lambda: None
 ) -> float:

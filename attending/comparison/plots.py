@@ -198,7 +198,7 @@ def _names(ends: Mapping[str, tuple[float, Hand]], *, is_line: bool = True) -> s
                 moved = True
         if not moved:
             break
-    shift = max(0.0, (places[-1] if places else 0.0) - (BOTTOM + 6))
+    shift = max(0.0, (places[-1] if places else 0.0) - (BOTTOM + 6)) + min(0.0, (places[0] if places else TOP) - TOP)
     parts = []
     for (name, (y, hand)), place in zip(ordered, (place - shift for place in places), strict=True):
         if is_line:

@@ -15,6 +15,7 @@ from attending.comparison.words import (
     told_quality,
     told_share,
     told_time,
+    unit_of,
 )
 
 
@@ -32,6 +33,10 @@ def size_table(found: Comparison) -> ToldTable:
     """What one layer costs at the longest length."""
     ledger, timing = Ledger(found.rows), found.plan.timing
     length = max(timing.lengths)
+    units = {
+        phase: unit_of(ledger.among(task=LAYER, length=length, phase=phase, quantity="seconds"))
+        for phase in ("prefill", "decode")
+    }
     rows = []
     for one in found.contenders:
         of = {"mechanism": one.name, "task": LAYER, "length": length}
@@ -45,9 +50,9 @@ def size_table(found: Comparison) -> ToldTable:
                 one.name,
                 NOTHING if (row := exact["parameters"]) is None else told_count(row.value),
                 NOTHING if (row := exact["cache_bytes_used"]) is None else told_bytes(row.value),
-                told_time(times["prefill"]),
+                told_time(times["prefill"], units["prefill"]),
                 told_share(times["prefill"]),
-                told_time(times["decode"]),
+                told_time(times["decode"], units["decode"]),
                 told_share(times["decode"]),
                 NOTHING if peak is None else told_bytes(peak.value),
                 told_growth(flops),
@@ -61,9 +66,9 @@ def size_table(found: Comparison) -> ToldTable:
             "mechanism",
             "parameters",
             "cache",
-            "read all",
+            f"read all, {units['prefill'][0]}",
             "of limit",
-            "one token",
+            f"one token, {units['decode'][0]}",
             "of limit",
             "peak",
             "FLOPs ~",
@@ -128,7 +133,10 @@ def measure_of(task: str) -> str:
 def _notes(learned: list[str]) -> list[str]:
     notes = []
     if any(task != CLINIC for task in learned):
-        notes.append("small tasks: share of right answers, 95 % t interval over seeds, differences paired by seed")
+        notes.append(
+            "small tasks: share of right answers, 95 % t interval over seeds, differences paired by seed; where all seeds "
+            "agree it has no width, and is no certainty"
+        )
     if CLINIC in learned:
         notes.append("clinic: mean AUROC of its findings, 95 % bootstrap over patients, differences paired by patient")
     return notes

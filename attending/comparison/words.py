@@ -1,5 +1,7 @@
 """Numbers in words: bytes, seconds, shares and intervals, as tables and pages show them."""
 
+from collections.abc import Iterable
+
 from attending.comparison.row import Row
 
 NOTHING = "–"
@@ -38,28 +40,40 @@ def told_share(row: Row | None) -> str:
     return f"{share:.0f} %" if share >= 9.5 else f"{share:.1f} %"
 
 
-def told_time(row: Row | None) -> str:
-    """The median, and the rounds that it lies between."""
+def told_time(row: Row | None, unit: tuple[str, float]) -> str:
+    """The median in this unit, and the rounds that it lies between."""
     if row is None:
         return NOTHING
+    told = three_figures(row.value / unit[1])
     if row.low is None or row.high is None:
-        return told_seconds(row.value)
-    unit, size = _unit(row.value)
-    middle, low, high = (three_figures(value / size) for value in (row.value, row.low, row.high))
-    return f"{middle} ({low} to {high}) {unit}"
+        return told
+    return f"{told} ({three_figures(row.low / unit[1])} to {three_figures(row.high / unit[1])})"
+
+
+def unit_of(rows: Iterable[Row | None]) -> tuple[str, float]:
+    """The unit in which the middle one of these times is short: its name, and how many seconds it is."""
+    seconds = sorted(row.value for row in rows if row is not None)
+    return _unit(seconds[len(seconds) // 2] if seconds else 1.0)
 
 
 def told_quality(row: Row | None, decimals: int = 2) -> str:
     """A value with its interval."""
     if row is None:
         return NOTHING
-    ends = "" if row.low is None or row.high is None else f" ({row.low:.{decimals}f} to {row.high:.{decimals}f})"
-    return f"{row.value:.{decimals}f}{ends}".replace("-", "−")
+    told = _signed(row.value, decimals)
+    if row.low is None or row.high is None:
+        return told
+    return f"{told} ({_signed(row.low, decimals)} to {_signed(row.high, decimals)})"
+
+
+def _signed(value: float, decimals: int) -> str:
+    """With a true minus sign, and none before a zero."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
 
 
 def told_growth(row: Row | None) -> str:
     """The power of the length."""
-    return NOTHING if row is None else f"{row.value:.2f}".replace("-", "−")
+    return NOTHING if row is None else _signed(row.value, 2)
 
 
 def told_count(value: float) -> str:

@@ -73,3 +73,16 @@ def test_limits_are_measured_printed_and_serve_a_comparison(tmp_path: Path) -> N
     assert "products of bfloat16" in said.out
     assert "(memory)" in said.out
     assert call("compare", "mqa", *QUICK, "--limits", tmp_path / "limits.json").code == 0
+
+
+@pytest.mark.long
+def test_kept_limits_of_another_machine_are_not_used_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kept = tmp_path / "attending" / "limits.json"
+    keep_limits(LIMITS, kept)
+    said = call("compare", "mqa", *QUICK, "--tasks", "")
+    assert said.code == 0
+    assert "not used: " in said.err
+    assert "A machine <of tests>" in said.err
+    assert json.loads(kept.read_text())["machine"] == processor()

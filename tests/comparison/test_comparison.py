@@ -37,7 +37,7 @@ from attending.comparison.plots import pareto
 from attending.comparison.row import FIELDS, LAYER, Ledger
 from attending.comparison.sizes import growth_rows, size_rows
 from attending.comparison.timing import in_turns
-from attending.comparison.words import told_bytes, told_quality, told_seconds, told_share, told_time
+from attending.comparison.words import told_bytes, told_quality, told_seconds, told_share, told_time, unit_of
 
 LIMITS = Limits(flops_per_s={"float32": 1e12}, bytes_per_s=1e11, machine="A machine <of tests>", threads=1)
 TINY = ComparisonPlan(
@@ -229,10 +229,12 @@ def test_numbers_in_words() -> None:
     ]
     assert [told_seconds(s) for s in (2.5, 0.0421, 1.5e-5)] == ["2.50 s", "42.1 ms", "15.0 µs"]
     row = Row(mechanism="a", task=LAYER, quantity="seconds", value=2e-3, low=1.5e-3, high=0.11, limit=1e-4)
-    assert told_time(row) == "2.00 (1.50 to 110) ms"
+    assert told_time(row, unit_of([row])) == "2.00 (1.50 to 110)"
+    assert unit_of([row])[0] == "ms"
     assert told_share(row) == "5.0 %"
     less = Row(mechanism="a", task="t", quantity="accuracy_difference", value=-0.5, low=-0.75, high=0.25)
     assert told_quality(less) == "−0.50 (−0.75 to 0.25)"
+    assert told_quality(Row(mechanism="a", task="t", quantity="accuracy", value=-1e-9)) == "0.00"
 
 
 @pytest.mark.parametrize(
