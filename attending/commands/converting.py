@@ -91,8 +91,8 @@ def show_receipt(receipt: "ConversionReceipt") -> None:
     if receipt.recovery is not None:
         told = receipt.recovery
         out.print(
-            f"recovery: {told.steps} steps, divergence from the old answers {told.divergence_before:.5f} → "
-            f"{told.divergence_after:.5f} nats",
+            f"recovery: {told.steps} steps, divergence from the old answers {told.divergence_before:.1e} → "
+            f"{told.divergence_after:.1e} nats",
             highlight=False,
             soft_wrap=True,
         )

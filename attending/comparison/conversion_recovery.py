@@ -16,6 +16,8 @@ from attending.model.tokens import Batch
 from attending.model.trained import TrainedModel
 
 _BATCH, _RATE, _WARMUP = 32, 1e-3, 0.1
+_LOOKS = 10
+"""Times that a training is looked at; what answered nearest on the calibration cases is kept, the beginning among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,26 +37,37 @@ def recover(original: TrainedModel, converted: TrainedModel, cases: Sequence[Cas
         learning = [new.get_submodule(name) for name in layers]
         taught = _taught(old, batch)
         before.append(_mean_divergence(new, batch, taught, exclusive=converted.task.exclusive))
-        _train(new, learning, batch, taught, exclusive=converted.task.exclusive, steps=steps, seed=seed)
-        after.append(_mean_divergence(new, batch, taught, exclusive=converted.task.exclusive))
+        after.append(_train(new, learning, batch, taught, exclusive=converted.task.exclusive, steps=steps, seed=seed))
     return Recovery(steps=steps, divergence_before=sum(before) / len(before), divergence_after=sum(after) / len(after))
 
 
 def _train(
     network: Diagnoser, learning: Sequence[nn.Module], batch: Batch, taught: Tensor, *, exclusive: bool, steps: int, seed: int
-) -> None:
+) -> float:
+    """Trains, keeps the best, and gives its divergence."""
     parameters = [parameter for module in learning for parameter in module.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=0.0, betas=(0.9, 0.98))
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=_RATE, total_steps=max(steps, 2), pct_start=_WARMUP)
     draw = torch.Generator().manual_seed(seed)
     network.eval()  # without dropout: the answers that are learned were given without
-    for _ in range(steps):
+    every = max(steps // _LOOKS, 1)
+    best, kept = _mean_divergence(network, batch, taught, exclusive=exclusive), _copies(learning)
+    for step in range(1, steps + 1):
         chosen = torch.randint(len(batch), (min(_BATCH, len(batch)),), generator=draw).to(taught.device)
         loss = _divergence(network(batch.rows(chosen).inputs), taught[chosen], exclusive=exclusive)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss, inputs=parameters)
         optimiser.step()
         rate.step()
+        if step % every == 0 and (now := _mean_divergence(network, batch, taught, exclusive=exclusive)) < best:
+            best, kept = now, _copies(learning)
+    for module, state in zip(learning, kept, strict=True):
+        module.load_state_dict(state)
+    return best
+
+
+def _copies(modules: Sequence[nn.Module]) -> list[dict[str, Tensor]]:
+    return [{name: tensor.clone() for name, tensor in module.state_dict().items()} for module in modules]
 
 
 @torch.no_grad()

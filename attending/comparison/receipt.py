@@ -11,8 +11,8 @@ from attending.comparison.conversion import CONVERTED, ORIGINAL, RECOVERED, Conv
 from attending.evaluation.result import Result, verdict
 
 LAYER_HEADS = ("layer", "becomes", "output error", "worst head", "cache bytes", "foretold", "forward")
-RESULT_HEADS = ("finding", "metric", "original", "converted", "difference (95 % interval)", "")
-METRICS = ("auroc", "brier", "log_loss")
+RESULT_HEADS = ("finding", "model", "metric", "original", "now", "difference (95 % interval)", "a difference is")
+SHOWN = ("auroc", "brier")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +57,14 @@ def layer_rows(receipt: ConversionReceipt) -> list[tuple[str, ...]]:
 
 
 def result_rows(receipt: ConversionReceipt) -> list[tuple[str, ...]]:
-    """A row for each finding and metric, and again after recovery, as `RESULT_HEADS`."""
+    """A row for each finding and shown metric, and again after recovery, as `RESULT_HEADS`; the record has all metrics."""
     rows: list[tuple[str, ...]] = []
     for name in (CONVERTED, RECOVERED):
-        differences = [r for r in receipt.results if r.model == name and r.comparator == ORIGINAL and r.metric in METRICS]
+        differences = [r for r in receipt.results if r.model == name and r.comparator == ORIGINAL and r.metric in SHOWN]
         for difference in differences:
             before, after = (_value(receipt.results, model, difference) for model in (ORIGINAL, name))
-            said = "" if difference.low is None else f"a difference is {verdict(difference)}"
-            words = "after recovery: " if name == RECOVERED else ""
-            rows.append((difference.finding, difference.metric, before, after, _interval(difference), f"{words}{said}"))
+            said = "" if difference.low is None else verdict(difference)
+            rows.append((difference.finding, name, difference.metric, before, after, _interval(difference), said))
     return rows
 
 

@@ -22,7 +22,7 @@ def receipt_page(receipt: ConversionReceipt) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, _, _ = environment.loader.get_source(environment, "receipt.css")  # type: ignore[union-attr]
+    style, _, _ = environment.loader.get_source(environment, "compare.css")  # type: ignore[union-attr]
     return environment.get_template("receipt.html").render(
         receipt=receipt,
         style=Markup(style),

@@ -123,28 +123,33 @@ def convert_layers(
     return ModelReceipt(layers=tuple(told), left=left)
 
 
-def price(layer: Mechanism, seen: Sequence[Seen]) -> Price:
-    """What one sample of these inputs costs in a cache, and how long one input takes."""
-    one = seen[0]
-    tokens = one.x if one.context is None else one.context
+def prices(old: Mechanism, new: Mechanism, seen: Sequence[Seen]) -> tuple[Price, Price]:
+    """What one sample costs in either's cache, and how long one input takes: timed in turns, after a warm-up."""
+    seconds: tuple[list[float], list[float]] = ([], [])
     with torch.no_grad():
-        if one.context is None:
-            cache = layer.new_cache(1, mask=causal())
-            cache.extend(one.x[:1])
-        else:
-            cache = layer.new_cache(1, mask=everything(), context=one.context[:1])
-        seconds = []
-        for _ in range(_TIMED):
-            start = time.perf_counter()
-            one.answered_by(layer)
-            seconds.append(time.perf_counter() - start)
+        for turn in range(_TIMED + 1):
+            for layer, taken in zip((old, new), seconds, strict=True):
+                start = time.perf_counter()
+                seen[0].answered_by(layer)
+                if turn:
+                    taken.append(time.perf_counter() - start)
+        return _price(old, seen[0], median(seconds[0])), _price(new, seen[0], median(seconds[1]))
+
+
+def _price(layer: Mechanism, one: Seen, seconds: float) -> Price:
+    tokens = one.x if one.context is None else one.context
+    if one.context is None:
+        cache = layer.new_cache(1, mask=causal())
+        cache.extend(one.x[:1])
+    else:
+        cache = layer.new_cache(1, mask=everything(), context=one.context[:1])
     length = tokens.shape[1]
     dtype = str(tokens.dtype).removeprefix("torch.")
     return Price(
         length=length,
         cache_foretold=layer.config.cost(length, dtype=dtype).cache.used,
         cache_measured=cache.nbytes_used,
-        seconds=median(seconds),
+        seconds=seconds,
     )
 
 
@@ -163,17 +168,17 @@ def _converted(
         refit_output(old, made, seen)
     parent, _, own = name.rpartition(".")
     setattr(model.get_submodule(parent), own, made.layer.train(old.training))
-    told = LayerReceipt(
+    before, after = prices(old, made.layer, unseen)
+    return LayerReceipt(
         name=name,
         before=old.config,
         after=made.layer.config,
         told=made.told,
         heads=made.heads,
         error=output_error(old, made, unseen),
-        price_before=price(old, unseen),
-        price_after=price(made.layer, unseen),
+        price_before=before,
+        price_after=after,
     )
-    return told
 
 
 def _obstacle(conversion: Conversion, layer: Mechanism, seen: Sequence[Seen]) -> str:
