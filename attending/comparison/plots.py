@@ -105,12 +105,17 @@ def quality_plot(rows: Sequence[Row], task: str, *, names: Sequence[str], quanti
     def y(value: float) -> float:
         return BOTTOM + (min(max(value, low), high) - low) / (high - low) * (TOP - BOTTOM)
 
-    title = f"{task}: {quantity} against cache"
+    told = "AUROC" if quantity == "auroc" else quantity
+    title = f"{task}: {told} against cache"
     parts = [line(LEFT, y(mark), RIGHT, y(mark), stroke=GRID) for mark in marks]
     parts += [words(LEFT - 7, y(mark) + 3.8, f"{mark:g}", text_anchor="end", fill=QUIET, font_size=SMALL) for mark in marks]
     for mark in x.decades():
         parts.append(line(x(mark), BOTTOM, x(mark), TOP, stroke=GRID))
         parts.append(words(x(mark), BOTTOM + 16, told_bytes(mark), text_anchor="middle", fill=QUIET, font_size=SMALL))
+    best = next((row.limit for _, row in points.values() if row.limit is not None), None)
+    if best is not None and low < best < high:
+        parts.append(line(LEFT, y(best), RIGHT, y(best), stroke=QUIET, stroke_dasharray="2 3"))
+        parts.append(words(RIGHT, y(best) - 5, "who knows the causes", text_anchor="end", fill=QUIET, font_size=SMALL))
     parts.append(line(LEFT, BOTTOM, RIGHT, BOTTOM, stroke=QUIET))
     parts.append(
         words(
