@@ -6,7 +6,7 @@ Two trained models: the MiniLM text encoder (no RoPE; needs the extra "hub", and
 small decoder with RoPE, trained here in a minute on a chain of words that comes twice, so that its heads learn to look back.
 For each rule the median over layers of the relative output error on inputs that no conversion saw; the ratio of a plain rule to
 ours has a bootstrap interval over those inputs. Two are asked for: mean pooling over aligned pooling, and plain singular value
-decomposition over latents cut by the output, both 2 or more. Printed last: memory while a model is converted.
+decomposition over latents cut by the output, both 2 or more.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from attending.attention import GroupedConfig, RotaryConfig, causal
-from attending.attention.conversion import conversion_from, convertible, refit_output, watch
+from attending.attention.conversion import conversion_from, convert_layers, convertible, refit_output, watch
 from attending.attention.conversion.conversion import Seen
 from attending.attention.mechanism import Mechanism
 from attending.model.bert import Bert, BertConfig
@@ -88,6 +88,16 @@ def decoder_loss(model: nn.Module) -> float:
     return float(nn.functional.cross_entropy(model(words[:, :-1]).flatten(0, 1), words[:, 1:].flatten()))
 
 
+def read_sentences(model: Decoder, n: int, *, seed: int) -> Callable[[], None]:
+    """Lets the decoder read so many sentences, sixteen at a time."""
+
+    def run() -> None:
+        for words in sentences(n, seed=seed).split(16):
+            model(words)
+
+    return run
+
+
 def minilm() -> Bert:
     """MiniLM's network. Raises `EncoderError` where its package is not installed."""
     folder = find_encoder("minilm", needed=TEXT_FILES)
@@ -96,14 +106,29 @@ def minilm() -> Bert:
     return made
 
 
-def report_pieces(n: int) -> list[Tensor]:
-    """Word pieces of that many radiology reports, one tensor each."""
+def report_pieces(n: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Word pieces of the findings and of the impressions of that many radiology reports, one tensor each."""
     folder = find_encoder("minilm", needed=TEXT_FILES)
     pieces = WordPieces(folder.text(TOKENIZER), size=128, n_positions=512)
     with (DATA / "iuxray_reports" / "patients.csv").open(newline="", encoding="utf-8") as handle:
-        texts = [f"{row['findings']} {row['impression']}" for row in csv.DictReader(handle) if row["findings"]]
-    chunks = [chunk[0] for text in texts[:n] if (chunk := pieces.chunks(text))]
-    return [torch.tensor([pieces.first, *chunk.pieces, pieces.last]) for chunk in chunks]
+        told = {row["findings"]: row["impression"] for row in csv.DictReader(handle) if row["findings"] and row["impression"]}
+    first = list({impression: findings for findings, impression in told.items()}.items())[:n]  # each impression once
+
+    def marked(text: str) -> Tensor:
+        return torch.tensor([pieces.first, *pieces.chunks(text)[0].pieces, pieces.last])
+
+    return [marked(findings) for _, findings in first], [marked(impression) for impression, _ in first]
+
+
+@torch.no_grad()
+def found_again(model: Bert, findings: Sequence[Tensor], impressions: Sequence[Tensor]) -> np.ndarray:
+    """For each report 1 / the rank of its own impression among all, by the cosine of mean states: what the encoder is for."""
+    sides = []
+    for texts in (findings, impressions):
+        means = [model(text[None], there=torch.ones(1, len(text), dtype=torch.bool))[0].mean(dim=0) for text in texts]
+        sides.append(nn.functional.normalize(torch.stack(means), dim=1))
+    near = sides[0] @ sides[1].T
+    return (1.0 / (near >= near.diagonal()[:, None]).sum(dim=1)).numpy()
 
 
 def read_by(model: Bert, texts: Sequence[Tensor]) -> Callable[[], None]:
@@ -216,22 +241,62 @@ def main() -> None:
 
     decoder, loss = trained_decoder(steps=150 if asked.quick else 500)
     layers = dict(convertible(decoder))
-    fit = watch(layers, lambda: [decoder(words) for words in sentences(n_texts, seed=1).split(16)])
-    unseen = watch(layers, lambda: [decoder(words) for words in sentences(n_texts, seed=2).split(16)])
+    fit = watch(layers, read_sentences(decoder, n_texts, seed=1))
+    unseen = watch(layers, read_sentences(decoder, n_texts, seed=2))
     rules, ratios = rules_for(2, 32, 16)
     print(f"\ndecoder: log loss {loss:.3f} (a word at random {np.log(WORDS):.3f})")
     compare("decoder with RoPE, 8 heads, 4 times smaller cache", rules, ratios, layers=layers, fit=fit, unseen=unseen, **shown)
 
+    print("\ndecoder: log loss of the next word once converted")
+    for to in (
+        "gqa:2,pool=mean",
+        "gqa:2",
+        "mla:latent=16,rope=16,by=weights,ranks=even",
+        "mla:latent=32",
+        "clustered",
+        "window:12",
+    ):
+        new = copy.deepcopy(decoder)
+        halves = [read_sentences(new, n_texts, seed=seed) for seed in (1, 2)]
+        convert_layers(
+            new, conversion_from(to), fit=halves[0], held_out=halves[1], refits="mean" not in to and "weights" not in to
+        )
+        print(f"  {to:<46} {decoder_loss(new):.3f}")
+
     try:
         encoder = minilm()
-        texts = report_pieces(2 * n_texts)
+        findings, impressions = report_pieces(2 * n_texts)
     except (EncoderError, FileNotFoundError) as error:
         print(f"\nMiniLM is left out: {error}")
         return
     layers = dict(convertible(encoder))
-    fit, unseen = (watch(layers, read_by(encoder, part)) for part in (texts[:n_texts], texts[n_texts:]))
+    fit, unseen = (watch(layers, read_by(encoder, part)) for part in (findings[:n_texts], findings[n_texts:]))
     rules, ratios = rules_for(3, 192, None)
     compare("MiniLM, 12 heads, 4 times smaller cache", rules, ratios, layers=layers, fit=fit, unseen=unseen, **shown)
+
+    print(
+        "\nMiniLM: mean reciprocal rank of a report's own impression, and the paired difference (95 % bootstrap over reports)"
+    )
+    own = findings[n_texts:], impressions[n_texts:]
+    before = found_again(encoder, *own)
+    print(f"  {'as it is':<34} {before.mean():.3f}")
+    for to in (
+        "gqa:3,pool=mean",
+        "gqa:3",
+        "mla:latent=192,by=weights,ranks=even",
+        "mla:latent=192",
+        "clustered:6",
+        "window:16",
+    ):
+        new = copy.deepcopy(encoder)
+        halves = [read_by(new, part) for part in (findings[:n_texts], findings[n_texts:])]
+        convert_layers(
+            new, conversion_from(to), fit=halves[0], held_out=halves[1], refits="mean" not in to and "weights" not in to
+        )
+        change = found_again(new, *own) - before
+        drawn = np.random.default_rng(0).choice(change, size=(asked.resamples, len(change))).mean(axis=1)
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        print(f"  {to:<46} {before.mean() + change.mean():.3f}   {change.mean():+.3f} ({low:+.3f} to {high:+.3f})")
 
 
 if __name__ == "__main__":
