@@ -37,6 +37,7 @@ class Reader(nn.Module):
 
     def __init__(self, config: MechanismConfig, *, n_symbols: int, n_blocks: int) -> None:
         super().__init__()
+        self.config = config
         self.symbol = nn.Parameter(torch.randn(n_symbols, config.dim) * config.dim**-0.5)
         self.before = nn.Linear(config.dim, config.dim, bias=False)
         self.blocks = nn.ModuleList(Block(config) for _ in range(n_blocks))
@@ -84,7 +85,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@one_thread()
 def learn(
     contender: Contender, task: SmallTask, *, plan: LearningPlan, seed: int, heard: Callable[[], None] = lambda: None
 ) -> float:
@@ -92,6 +92,14 @@ def learn(
 
     Weights start from the seed, problems are drawn from it: another mechanism with the same seed is given the same.
     """
+    return accuracy(trained(contender, task, plan=plan, seed=seed, heard=heard), task, n_asked=plan.n_asked)
+
+
+@one_thread()
+def trained(
+    contender: Contender, task: SmallTask, *, plan: LearningPlan, seed: int, heard: Callable[[], None] = lambda: None
+) -> Reader:
+    """The network that `learn` asks."""
     stages = training_stages(contender.over(task.length), task.length)
     mask = mask_of(stages[-1])
     drawn = torch.Generator().manual_seed(1_000 + seed)
@@ -114,10 +122,16 @@ def learn(
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             heard()
-    symbols, answers = task.draw(plan.n_asked, torch.Generator().manual_seed(7))
+    return network
+
+
+@one_thread()
+def accuracy(network: Reader, task: SmallTask, *, n_asked: int) -> float:
+    """Share of the answers that are right, over problems that no training draws."""
+    symbols, answers = task.draw(n_asked, torch.Generator().manual_seed(7))
     network.eval()
     with torch.no_grad():
-        guessed = network(symbols, mask=mask).argmax(dim=-1)
+        guessed = network(symbols, mask=mask_of(network.config)).argmax(dim=-1)
     asked = answers != NOT_ASKED
     return float((guessed == answers)[asked].double().mean())
 

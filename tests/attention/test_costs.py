@@ -197,6 +197,17 @@ def test_activations_are_what_the_projections_pass_on(example: Example) -> None:
     assert config.cost(length, batch=batch, phase="train").activation_bytes == 4 * (taken + x.numel())
 
 
+@sweep(lambda example: example.cross and not isinstance(example.config, LowRankConfig))
+def test_activations_over_a_context_are_what_the_projections_pass_on(example: Example) -> None:
+    module, x, context = example.config.build(), torch.randn(2, 5, example.config.dim), torch.randn(2, 12, example.config.dim)
+    owner = module.projections if hasattr(module, "projections") else module
+    taken = passed_on(owner, lambda: module(x, mask=everything(), context=context))
+    if hasattr(module, "indexer"):
+        taken += passed_on(module.indexer, lambda: module(x, mask=everything(), context=context))
+    cost = example.config.cost(5, batch=2, phase="train", context=12)
+    assert cost.activation_bytes == 4 * (taken + x.numel() + context.numel())
+
+
 def test_a_step_that_picks_leaves_the_rest_of_the_latents_alone() -> None:
     config = IndexedConfig(dim=24, n_heads=4, top_k=4, index_heads=2, index_dim=6, **LATENT)
     step = config.cost(100, batch=2, phase="decode")

@@ -1,5 +1,7 @@
 """Diagnoses compared on the same folds: patients stay whole, areas are right, and rows say what was measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -23,7 +25,10 @@ def test_areas_agree_with_another_hand() -> None:
 def test_all_cases_of_a_patient_are_in_one_fold_and_drawn_together() -> None:
     plan = ClinicPlan(n_patients=40, n_folds=3, resamples=5)
     cases = deidentify(draw_clinic(ClinicConfig(n_patients=40, seed=1)).charts, key=bytes(range(32))).cases
+    # every third case is another visit of the patient before
+    cases = [case if i % 3 else replace(case, patient=cases[i - 1].patient) for i, case in enumerate(cases)]
     people, fold = _folds(cases, plan)
+    assert len(set(people.tolist())) < len(cases)
     assert set(fold.tolist()) == {0, 1, 2}
     by_patient = {
         case.patient: {int(f) for c, f in zip(cases, fold, strict=True) if c.patient == case.patient} for case in cases

@@ -5,7 +5,7 @@ import torch
 
 from attending.attention import IndexedConfig
 from attending.comparison import AssociativeRecall, ComparisonError, LearningPlan, LongCopy, Shape, contender, parsed_tasks
-from attending.comparison.learning import learn, sinusoids, training_stages
+from attending.comparison.learning import accuracy, learn, sinusoids, trained, training_stages
 from attending.comparison.tasks import NOT_ASKED, TASKS
 
 EASY = AssociativeRecall(n_pairs=8, n_keys=12, n_values=8)
@@ -74,6 +74,14 @@ def test_an_indexer_sees_everything_first() -> None:
     assert sparse is config
     assert training_stages(config, 4) == (config,)
     assert len(training_stages(contender("mha", Shape()).config, 20)) == 1
+
+
+def test_what_saw_everything_first_ends_as_it_was_asked_for() -> None:
+    one, task = contender("indexed", SMALL), AssociativeRecall(n_pairs=4, n_keys=6, n_values=4)
+    network = trained(one, task, plan=LearningPlan(steps=4, batch=2), seed=0)
+    assert network.config == one.over(task.length)
+    assert network.config.top_k == 2  # type: ignore[attr-defined]
+    assert 0.0 <= accuracy(network, task, n_asked=16) <= 1.0
 
 
 def test_places_are_told_apart_at_any_even_width() -> None:
