@@ -10,10 +10,12 @@ decomposition over latents cut by the output, both 2 or more.
 """
 
 import argparse
+import copy
 import csv
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -159,23 +161,23 @@ def median_error(parts: Sequence[np.ndarray], chosen: np.ndarray) -> float:
 
 
 def measured(
-    layers: dict[str, Mechanism], fit: dict[str, tuple[Seen, ...]], unseen: dict[str, tuple[Seen, ...]], to: str, refits: bool
-) -> list[np.ndarray]:
-    """The squares of every layer under one conversion; the layers stay as they are."""
+    layers: dict[str, Mechanism], fit: dict[str, tuple[Seen, ...]], unseen: dict[str, tuple[Seen, ...]], to: str
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The squares of every layer under one conversion, as it is and refitted; the layers stay as they are."""
     conversion = conversion_from(to)
     plans = conversion.planned([(layer, fit[name]) for name, layer in layers.items()])
-    found = []
+    found, refitted = [], []
     for (name, layer), plan in zip(layers.items(), plans, strict=True):
         made = plan.convert(layer, fit[name])
-        if refits:
-            refit_output(layer, made, fit[name])
         found.append(squares(layer, made.layer, unseen[name]))
-    return found
+        refit_output(layer, made, fit[name])
+        refitted.append(squares(layer, made.layer, unseen[name]))
+    return found, refitted
 
 
 def compare(
     title: str,
-    rules: dict[str, tuple[str, bool]],
+    rules: dict[str, str],
     ratios: Sequence[tuple[str, str]],
     *,
     layers,
@@ -186,7 +188,9 @@ def compare(
 ) -> None:
     """Print the median error of each rule, and the ratios."""
     print(f"\n{title}")
-    parts = {name: measured(layers, fit, unseen, to, refits) for name, (to, refits) in rules.items()}
+    parts = {}
+    for name, to in rules.items():
+        parts[name], parts[f"{name}, refitted"] = measured(layers, fit, unseen, to)
     everyone = np.arange(len(next(iter(parts.values()))[0]))
     for name, found in parts.items():
         by_layer = [median_error([part], everyone) for part in found]
@@ -201,22 +205,18 @@ def compare(
         print(f"  {plain} / {ours}: {whole:.2f} ({low:.2f} to {high:.2f}), asked for 2")
 
 
-def rules_for(kv: int, numbers: int, rope: int | None) -> tuple[dict[str, tuple[str, bool]], list[tuple[str, str]]]:
+def rules_for(kv: int, numbers: int, rope: int | None) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """The rules at one cache size, and which are set against which."""
     rotary = "" if rope is None else f",rope={rope}"
     latent = numbers - (rope or 0)
     gqa, mla = f"gqa:{kv}", f"mla:latent={numbers}"
     plain_svd = f"mla:latent={latent}{rotary},by=weights,ranks=even"
     rules = {
-        "mean pooling": (f"{gqa},pool=mean", False),
-        "mean pooling, refitted": (f"{gqa},pool=mean", True),
-        "aligned": (gqa, False),
-        "aligned, refitted": (gqa, True),
-        "plain SVD": (plain_svd, False),
-        "plain SVD, refitted": (plain_svd, True),
-        "latents by output, even ranks": (f"mla:latent={latent}{rotary},ranks=even", False),
-        "latents by output": (mla, False),
-        "latents by output, refitted": (mla, True),
+        "mean pooling": f"{gqa},pool=mean",
+        "aligned": gqa,
+        "plain SVD": plain_svd,
+        "latents by output, even ranks": f"mla:latent={latent}{rotary},ranks=even",
+        "latents by output": mla,
     }
     ratios = [
         ("mean pooling", "aligned"),
@@ -233,13 +233,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--layers", action="store_true", help="errors of every layer")
     parser.add_argument("--resamples", type=int, default=500)
-    parser.add_argument("--quick", action="store_true", help="fewer texts and steps: to see that it runs")
+    parser.add_argument("--only", choices=("decoder", "minilm"))
+    parser.add_argument("--quick", action="store_true", help="fewer texts")
     asked = parser.parse_args()
-    n_texts = 64 if asked.quick else 320
+    n_texts = 64 if asked.quick else 160
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     shown = {"resamples": asked.resamples, "shows_layers": asked.layers}
+    for name, subject in (("decoder", of_decoder), ("minilm", of_minilm)):
+        if asked.only in (None, name):
+            subject(n_texts, shown)
 
-    decoder, loss = trained_decoder(steps=150 if asked.quick else 500)
+
+def of_decoder(n_texts: int, shown: dict[str, Any]) -> None:
+    """The decoder with RoPE: layers, and the log loss of the next word."""
+    decoder, loss = trained_decoder()
     layers = dict(convertible(decoder))
     fit = watch(layers, read_sentences(decoder, n_texts, seed=1))
     unseen = watch(layers, read_sentences(decoder, n_texts, seed=2))
@@ -263,6 +270,9 @@ def main() -> None:
         )
         print(f"  {to:<46} {decoder_loss(new):.3f}")
 
+
+def of_minilm(n_texts: int, shown: dict[str, Any]) -> None:
+    """MiniLM: layers, and how well a report's findings find its impression."""
     try:
         encoder = minilm()
         findings, impressions = report_pieces(2 * n_texts)
@@ -294,7 +304,7 @@ def main() -> None:
             new, conversion_from(to), fit=halves[0], held_out=halves[1], refits="mean" not in to and "weights" not in to
         )
         change = found_again(new, *own) - before
-        drawn = np.random.default_rng(0).choice(change, size=(asked.resamples, len(change))).mean(axis=1)
+        drawn = np.random.default_rng(0).choice(change, size=(shown["resamples"], len(change))).mean(axis=1)
         low, high = np.quantile(drawn, [0.025, 0.975])
         print(f"  {to:<46} {before.mean() + change.mean():.3f}   {change.mean():+.3f} ({low:+.3f} to {high:+.3f})")
 

@@ -48,7 +48,7 @@ class LatentConversion(Conversion):
 
     Both None: as many as make it exact. `latent_dim` alone: without RoPE that is all; with RoPE it is the sum, of which the
     rotary part gets what is foretold to lose least. `by`: what is kept, by the weights alone or by the output on calibration
-    inputs. `ranks` "shared": of several layers `latent_dim` is the mean, and each gets what it needs; "even": all the same.
+    inputs. `ranks` "shared": the bytes that `latent_dim` costs in all layers go where they save most; "even": all the same.
     """
 
     latent_dim: int | None = None
@@ -95,7 +95,9 @@ class LatentConversion(Conversion):
             self.check(layer.config)
             work = _Compression(layer, self._statistics(layer, seen))
             curves.append(falling([loss / work.scale for loss in work.losses(self.rope_dim)]))
-        given = share_out(curves, self.latent_dim * len(layers))
+        # A number costs bytes for every token remembered, and layers over different contexts remember more or fewer.
+        tokens = [_tokens(seen) for _, seen in layers]
+        given = share_out(curves, self.latent_dim * sum(tokens), costs=tokens)
         return tuple(replace(self, latent_dim=n) for n in given)
 
     def _statistics(self, layer: GroupedAttention, seen: Sequence[Seen]) -> LayerStatistics | None:
@@ -103,6 +105,12 @@ class LatentConversion(Conversion):
             return None
         need_calibration(seen, "mla")
         return gather_statistics(layer, seen)
+
+
+def _tokens(seen: Sequence[Seen]) -> float:
+    """Mean number of tokens that a layer remembers of one sample; 1 where nothing was seen."""
+    lengths = [(one.x if one.context is None else one.context).shape[1] for one in seen]
+    return sum(lengths) / len(lengths) if lengths else 1.0
 
 
 def full_size(source: GroupedConfig) -> tuple[int, int]:

@@ -1,9 +1,20 @@
 """Latents: exact at full size with and without RoPE, cut by what the output needs, and refused where impossible."""
 
+import json
+
 import pytest
 import torch
 
-from attending.attention import RotaryConfig, YarnScaling, causal
+from attending.attention import (
+    AttentionError,
+    LatentConfig,
+    RotaryConfig,
+    YarnScaling,
+    causal,
+    config_from,
+    name_of,
+    settings_of,
+)
 from attending.attention.conversion import ConversionError, LatentConversion, Seen, output_error
 from tests.attention.conversion.layers import DIM, SHAPES, causal_inputs, layer, padded_inputs, tokens
 
@@ -126,3 +137,28 @@ def test_the_budget_goes_where_it_saves_most() -> None:
 def test_the_impossible_is_refused_with_what_is_possible(settings: dict, conversion: LatentConversion, said: str) -> None:
     with pytest.raises(ConversionError, match=said):
         conversion.convert(layer(**settings), causal_inputs())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_made_configuration_foretells_its_parameters_and_can_be_written_down(shape: str) -> None:
+    old = layer(**SHAPES[shape])
+    made = LatentConversion(latent_dim=7, rope_dim=4 if "rope" in shape else 0).convert(old, causal_inputs()).layer
+    assert made.config.cost(5).parameters == sum(parameter.numel() for parameter in made.parameters())
+    written = json.loads(json.dumps(settings_of(made.config)))
+    assert config_from(name_of(made.config), written) == made.config
+
+
+def test_frequencies_are_one_for_each_pair() -> None:
+    config = LatentConfig(
+        dim=8, n_heads=2, latent_dim=4, rope_dim=4, nope_dim=2, value_dim=2, rotary=RotaryConfig(frequencies=(1.0,))
+    )
+    with pytest.raises(AttentionError, match="frequencies: found 1 for 2 pairs; give one for each pair"):
+        config.build()
+
+
+def test_listed_frequencies_turn_as_those_that_the_base_gives() -> None:
+    plain = RotaryConfig(layout="interleaved")
+    listed = RotaryConfig(layout="interleaved", frequencies=tuple(plain.frequencies_of(6).tolist()))
+    heads = tokens(1, 4, 5)[..., :6]
+    turned = [config.build(dim=24, n_heads=4, head_dim=6).rotate(heads, range(5)) for config in (plain, listed)]
+    assert torch.equal(*turned)

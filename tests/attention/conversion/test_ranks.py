@@ -13,6 +13,14 @@ def test_each_number_goes_where_it_saves_most() -> None:
     assert share_out(spectra, 9) == (3, 3)  # and no more than there are
 
 
+def test_a_layer_that_remembers_more_tokens_pays_more_for_a_number() -> None:
+    spectra = [[8.0, 4.0, 1.0], [8.0, 4.0, 1.0]]
+    # 2 + 1 are spent; then 4 for 1 is better than 4 for 2, and 1 for 1 than 4 for 2 is not.
+    assert share_out(spectra, 4, costs=(2.0, 1.0)) == (1, 2)
+    assert share_out(spectra, 6, costs=(2.0, 1.0)) == (2, 2)
+    assert share_out(spectra, 5, costs=(2.0, 1.0)) == (1, 3)  # 2 would not fit any more, 1 does
+
+
 def test_each_layer_gets_something() -> None:
     assert share_out([[100.0, 90.0], [0.1, 0.1]], 2) == (1, 1)
 
