@@ -1,6 +1,6 @@
 """Trained attention made four times cheaper in its cache: how far the outputs of its layers move, rule by rule.
 
-    python -m benchmarks.conversion [--layers] [--resamples N] [--quick]
+    python -m benchmarks.conversion [--only decoder|minilm] [--layers] [--resamples N] [--quick]
 
 Two trained models: the MiniLM text encoder (no RoPE; needs the extra "hub", and the reports under ATTENDING_DATA to read) and a
 small decoder with RoPE, trained here in a minute on a chain of words that comes twice, so that its heads learn to look back.

@@ -22,17 +22,18 @@ def receipt_page(receipt: ConversionReceipt) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    rows, layers = layer_rows(receipt), [layer for member in receipt.members for layer in member.layers]
     style, _, _ = environment.loader.get_source(environment, "compare.css")  # type: ignore[union-attr]
     return environment.get_template("receipt.html").render(
         receipt=receipt,
         style=Markup(style),
         total=total_of(receipt),
         layer_heads=LAYER_HEADS,
-        layers=layer_rows(receipt),
+        layers=rows,
         result_heads=RESULT_HEADS,
         results=result_rows(receipt),
         heads=Markup(head_map(receipt)),
-        told={layer.name: layer.told for member in receipt.members for layer in member.layers},
+        told=[(row[0], layer.told) for row, layer in zip(rows, layers, strict=True)],
     )
 
 
