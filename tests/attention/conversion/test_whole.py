@@ -168,7 +168,7 @@ with torch.no_grad():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of memory from /proc: run it on Linux")
-@pytest.mark.parametrize("to", ["gqa:2", "mla:latent=64"])
+@pytest.mark.parametrize("to", ["mla:latent=64", pytest.param("gqa:2", marks=pytest.mark.long)])
 def test_converting_peaks_under_three_times_the_model(to: str) -> None:
     told = subprocess.run([sys.executable, "-c", _PEAK, to], capture_output=True, text=True, check=True)
     assert float(told.stdout) < 3.0
