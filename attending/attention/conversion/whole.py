@@ -103,6 +103,8 @@ def convert_layers(
     """
     found = convertible(model)
     if not found:
+        for other in (part for part in model.modules() if isinstance(part, Mechanism)):
+            grouped_config(other.config)
         raise ConversionError("convert: found no multi-head or grouped-query attention in the model, so nothing to convert")
     chosen = found if only is None else {name: _named(model, name) for name in only}
     unseen = watch(chosen, held_out)

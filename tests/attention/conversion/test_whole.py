@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attending.attention import RotaryConfig, causal
+from attending.attention import LatentConfig, RotaryConfig, causal
 from attending.attention.conversion import (
     AlignedConversion,
     ConversionError,
@@ -92,6 +92,14 @@ def test_a_refusal_leaves_the_model_as_it_was() -> None:
     with pytest.raises(ConversionError, match=r"nowhere: no layer of this name.*possible are blocks.0, blocks.1, readout"):
         _convert(model, LatentConversion(), only=["nowhere"])
     assert convertible(model) == layers
+
+
+def test_a_model_without_keys_by_head_is_refused_with_what_is_possible() -> None:
+    model = nn.Sequential(LatentConfig(dim=8, n_heads=2, latent_dim=4, rope_dim=2, nope_dim=2, value_dim=4).build())
+    with pytest.raises(ConversionError, match=r"found latent attention.*possible sources are multi-head and grouped-query"):
+        convert_layers(model, LatentConversion(), fit=None, held_out=lambda: None)
+    with pytest.raises(ConversionError, match="found no multi-head or grouped-query attention in the model"):
+        convert_layers(nn.Linear(2, 2), LatentConversion(), fit=None, held_out=lambda: None)
 
 
 def test_the_budget_is_common_to_all_layers() -> None:
