@@ -1,6 +1,5 @@
 """`attending limits` and `attending compare`: what the machine can do, and what attention mechanisms make of it."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +13,6 @@ from attending.commands.showing import err, out, threads_of
 if TYPE_CHECKING:
     from attending.attention import Limits
     from attending.comparison import Comparison
-
-_BUSY = 0.5
-"""Load, in cores, above which times are not to be trusted."""
 
 
 def measure(*, place: Path | None, threads: int) -> None:
@@ -154,6 +150,7 @@ def _bar() -> Progress:
 
 def warn_if_busy() -> None:
     """Say so where others are at work: what is measured then is theirs as well."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load > _BUSY:
+    from attending.comparison.timing import BUSY, load_now
+
+    if (load := load_now()) > BUSY:
         err.print(f"this machine is busy (load {load:.1f}): what is measured now is too slow", style="yellow", highlight=False)

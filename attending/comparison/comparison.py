@@ -14,7 +14,7 @@ from attending.comparison.learning import LearningPlan, learn
 from attending.comparison.row import Heard, Row
 from attending.comparison.sizes import growth_rows, size_rows
 from attending.comparison.tasks import AssociativeRecall, SmallTask
-from attending.comparison.timing import TimingPlan, time_layers
+from attending.comparison.timing import BUSY, TimingPlan, load_now, time_layers
 
 LEVEL = 0.95
 
@@ -32,12 +32,18 @@ class ComparisonPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Contenders, what was planned, the machine's limits, and all rows."""
+    """Contenders, what was planned, the machine's limits and how busy it was before anything was timed, and all rows."""
 
     contenders: tuple[Contender, ...]
     plan: ComparisonPlan
     limits: Limits
+    load: float
     rows: tuple[Row, ...]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether others were at work, so that times are theirs as well."""
+        return self.load > BUSY
 
     @property
     def about(self) -> dict[str, object]:
@@ -46,6 +52,7 @@ class Comparison:
         return {
             "machine": self.limits.machine,
             "threads": self.limits.threads,
+            "load": self.load,
             "flops_per_s": dict(self.limits.flops_per_s),
             "bytes_per_s": self.limits.bytes_per_s,
             "dim": first.dim,
@@ -65,7 +72,7 @@ def compare(
 ) -> Comparison:
     """The same inputs and budget through every contender. Raises `ComparisonError` for what cannot be compared."""
     plan = ComparisonPlan() if plan is None else plan
-    contenders = checked(contenders)
+    contenders, load = checked(contenders), load_now()
     rows = list(size_rows(contenders, plan.timing.lengths, plan.timing.dtype))
     of_timing, *of_tasks, of_clinic = _parts(plan, len(contenders), heard)
     n_timed, at = 2 * len(plan.timing.lengths), 0
@@ -82,7 +89,7 @@ def compare(
     if plan.clinic is not None:
         rows += clinic_rows(contenders, plan.clinic, seeds=plan.seeds, heard=of_clinic)
     heard("done", 1.0)
-    return Comparison(contenders=contenders, plan=plan, limits=limits, rows=tuple(rows))
+    return Comparison(contenders=contenders, plan=plan, limits=limits, load=load, rows=tuple(rows))
 
 
 def _parts(plan: ComparisonPlan, n_contenders: int, heard: Heard) -> list[Heard]:

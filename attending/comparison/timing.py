@@ -4,6 +4,7 @@ A machine that slows down slows all of a round, so that shares and ratios within
 do not. A round's turn is as many calls as can be told from the clock's grain. Not a profiler.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,15 @@ _MOST_CALLS = 8
 ROUNDS = 5
 STEPS = 64
 """Tokens of a cache that are left for the steps which are timed."""
+
+
+BUSY = 0.5
+"""Load, in cores, above which times are not to be trusted."""
+
+
+def load_now() -> float:
+    """How many cores were at work in the last minute, as the system tells it; 0 where it does not."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -209,6 +210,13 @@ def test_the_page_stands_alone_and_its_pictures_are_whole(found: Comparison) -> 
         text = " ".join("".join(each.itertext()) for each in ET.fromstring(picture).iter())
         assert "NaN" not in picture
         assert all(one.name in text for one in found.contenders)
+
+
+def test_a_busy_machine_is_told_of_on_the_page_and_in_the_file(found: Comparison) -> None:
+    busy, quiet = (replace(found, load=load) for load in (3.2, 0.1))
+    assert "Others were at work on this machine (load 3.2)" in page_of(busy)
+    assert "Others were at work" not in page_of(quiet)
+    assert json.loads(as_text(busy.rows, busy.about))["about"]["load"] == 3.2
 
 
 def test_the_tables_name_every_mechanism(found: Comparison) -> None:
