@@ -96,13 +96,13 @@ def compare_mechanisms(
         found = compare(
             contenders, limits=limits, plan=plan, heard=lambda what, done: bar.update(row, description=what, completed=done)
         )
-    show_comparison(found)
     if json_file is not None:
         write_text(json_file, as_text(found.rows, found.about))
         err.print(f"rows: {json_file}", highlight=False, soft_wrap=True)
     if page is not None:
         write_text(page, page_of(found))
         err.print(f"page: {page}", highlight=False, soft_wrap=True)
+    show_comparison(found)
 
 
 def show_comparison(found: "Comparison") -> None:
