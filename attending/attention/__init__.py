@@ -7,12 +7,13 @@ from attending.attention.catalog import MECHANISMS, config_from, name_of, settin
 from attending.attention.clustered import ClusteredAttention, ClusteredConfig
 from attending.attention.clusters import HeadClusters, find_clusters, group_heads
 from attending.attention.core import Attended, Choice, attend, explain, merge
-from attending.attention.costs import Cost, Limits
+from attending.attention.costs import CacheCost, Cost, Limits, RaggedCost, ragged_cost
 from attending.attention.errors import AttentionError
 from attending.attention.grouped import GroupedAttention, GroupedConfig
 from attending.attention.indexed import IndexedAttention, IndexedConfig
 from attending.attention.inspection import Summary
 from attending.attention.latent import LatentAttention, LatentConfig
+from attending.attention.limits import keep_limits, kept_limits, limits_here, measure_limits
 from attending.attention.low_rank import LowRankAttention, LowRankConfig
 from attending.attention.masks import blocks, causal, documents, drop, everything, keep, keep_keys, padding, window
 from attending.attention.mechanism import Cache, Mechanism, MechanismConfig
@@ -30,6 +31,7 @@ __all__ = [
     "Attended",
     "AttentionError",
     "Cache",
+    "CacheCost",
     "Choice",
     "ClusteredAttention",
     "ClusteredConfig",
@@ -52,6 +54,7 @@ __all__ = [
     "MechanismConfig",
     "NtkScaling",
     "PositionConfig",
+    "RaggedCost",
     "RelativeBiasConfig",
     "RotaryConfig",
     "Scaling",
@@ -74,9 +77,14 @@ __all__ = [
     "group_heads",
     "keep",
     "keep_keys",
+    "keep_limits",
+    "kept_limits",
+    "limits_here",
+    "measure_limits",
     "merge",
     "name_of",
     "padding",
+    "ragged_cost",
     "settings_of",
     "trace",
     "traces_within",

@@ -7,8 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from attending.attention import AttentionError, GroupedConfig, IndexedConfig, Limits, LowRankConfig, causal, everything
-from attending.attention.costs import ragged_cost
+from attending.attention import (
+    AttentionError,
+    GroupedConfig,
+    IndexedConfig,
+    Limits,
+    LowRankConfig,
+    causal,
+    everything,
+    ragged_cost,
+)
 from tests.attention.examples import EXAMPLES, LATENT, Example, tokens
 
 SMALL = GroupedConfig(dim=4, n_heads=2)

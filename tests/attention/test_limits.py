@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from attending.attention import AttentionError, Limits
-from attending.attention.limits import DTYPES, default_place, keep_limits, kept_limits, limits_here, measure_limits, processor
+from attending.attention import AttentionError, Limits, keep_limits, kept_limits, limits_here, measure_limits
+from attending.attention.limits import DTYPES, default_place, processor
 
 HERE = Limits(
     flops_per_s={"float32": 2e11, "bfloat16": 8e11},
