@@ -25,6 +25,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+PATIENTS = "From a table of patients to a report"
+ATTENTION = "Attention: choose it, look inside, make it cheaper"
+
 TableArgument = Annotated[Path, typer.Argument(help="CSV or Parquet file, one row per visit.", metavar="TABLE")]
 ModelArgument = Annotated[Path, typer.Argument(help="The folder `model` of a run, or the run's own folder.", metavar="MODEL")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write into.", metavar="DIR")]
@@ -65,7 +68,130 @@ def listed(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-@app.command()
+@app.command("schema", rich_help_panel=PATIENTS)
+def schema_(
+    table: TableArgument,
+    target: TargetOption = None,
+    positive: PositiveOption = None,
+    patient: PatientOption = None,
+    ignore: IgnoreOption = "",
+    only: OnlyOption = "",
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write (default: TABLE with .schema.toml).")] = None,
+) -> None:
+    """Write what each column is taken for into a file that you edit and give to `attending run --schema`.
+
+    Example: attending schema patients.csv --target diagnosis
+    """
+    from attending.commands.declaring import write_schema_of
+
+    write_schema_of(
+        table,
+        targets=listed(target or ""),
+        positive=positive,
+        patient=patient,
+        ignore=listed(ignore),
+        only=listed(only),
+        where=where,
+        companions=companions(labs, notes, images),
+        out=out,
+    )
+
+
+@app.command(rich_help_panel=PATIENTS)
+def plan(
+    table: TableArgument,
+    target: TargetOption = None,
+    positive: PositiveOption = None,
+    patient: PatientOption = None,
+    schema: SchemaOption = None,
+    ignore: IgnoreOption = "",
+    only: OnlyOption = "",
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
+    protocol: Annotated[str, typer.Option(help="auto, split, cv or site.")] = "auto",
+    folds: Annotated[int, typer.Option(min=2, help="Outer folds of cross-validation.")] = 5,
+    repeats: Annotated[
+        int, typer.Option(min=0, help="Times that cross-validation is repeated (0: 5 for tables, 1 or 2 with notes or films).")
+    ] = 0,
+    seed: SeedOption = 0,
+    strict: StrictOption = False,
+) -> None:
+    """Before training: how wide the intervals will be, what difference could be shown, and what will be too small to say.
+
+    Example: attending plan patients.csv --target diagnosis
+    """
+    from attending.commands.declaring import plan_table
+
+    plan_table(
+        table,
+        targets=listed(target or ""),
+        positive=positive,
+        patient=patient,
+        schema_file=schema,
+        ignore=listed(ignore),
+        only=listed(only),
+        where=where,
+        companions=companions(labs, notes, images),
+        protocol=protocol,
+        folds=folds,
+        repeats=repeats or None,
+        seed=seed,
+        is_strict=strict,
+    )
+
+
+@app.command(rich_help_panel=PATIENTS)
+def audit(
+    table: TableArgument,
+    target: TargetOption = None,
+    positive: PositiveOption = None,
+    patient: PatientOption = None,
+    schema: SchemaOption = None,
+    ignore: IgnoreOption = "",
+    only: OnlyOption = "",
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
+    mask_labels: MaskLabelsOption = False,
+    split: Annotated[
+        Path | None, typer.Option("--split", help="Your own split, to be audited too: CSV of id,part (or id,repeat,fold,part).")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="File for all findings, with ids.", metavar="FILE")] = None,
+    strict: StrictOption = False,
+) -> None:
+    """Look for what would make results too good: leaks, shortcuts, duplicates and unreadable data, before any training.
+
+    Exit code 0: nothing blocks; 1: something does; 2: bad input. Example: attending audit patients.csv --target diagnosis
+    """
+    from attending.commands.auditing import audit_table
+
+    verdict = audit_table(
+        table,
+        targets=listed(target or ""),
+        positive=positive,
+        patient=patient,
+        schema_file=schema,
+        ignore=listed(ignore),
+        only=listed(only),
+        where=where,
+        companions=companions(labs, notes, images),
+        json_file=json,
+        is_strict=strict,
+        masks_label_words=mask_labels,
+        split_file=split,
+    )
+    if verdict.blocking:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=PATIENTS)
 def run(
     table: TableArgument,
     out: OutOption,
@@ -133,130 +259,7 @@ def run(
     )
 
 
-@app.command()
-def audit(
-    table: TableArgument,
-    target: TargetOption = None,
-    positive: PositiveOption = None,
-    patient: PatientOption = None,
-    schema: SchemaOption = None,
-    ignore: IgnoreOption = "",
-    only: OnlyOption = "",
-    where: WhereOption = None,
-    labs: LabsOption = None,
-    notes: NotesOption = None,
-    images: ImagesOption = None,
-    mask_labels: MaskLabelsOption = False,
-    split: Annotated[
-        Path | None, typer.Option("--split", help="Your own split, to be audited too: CSV of id,part (or id,repeat,fold,part).")
-    ] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="File for all findings, with ids.", metavar="FILE")] = None,
-    strict: StrictOption = False,
-) -> None:
-    """Look for what would make results too good: leaks, shortcuts, duplicates and unreadable data, before any training.
-
-    Exit code 0: nothing blocks; 1: something does; 2: bad input. Example: attending audit patients.csv --target diagnosis
-    """
-    from attending.commands.auditing import audit_table
-
-    verdict = audit_table(
-        table,
-        targets=listed(target or ""),
-        positive=positive,
-        patient=patient,
-        schema_file=schema,
-        ignore=listed(ignore),
-        only=listed(only),
-        where=where,
-        companions=companions(labs, notes, images),
-        json_file=json,
-        is_strict=strict,
-        masks_label_words=mask_labels,
-        split_file=split,
-    )
-    if verdict.blocking:
-        raise typer.Exit(1)
-
-
-@app.command("schema")
-def schema_(
-    table: TableArgument,
-    target: TargetOption = None,
-    positive: PositiveOption = None,
-    patient: PatientOption = None,
-    ignore: IgnoreOption = "",
-    only: OnlyOption = "",
-    where: WhereOption = None,
-    labs: LabsOption = None,
-    notes: NotesOption = None,
-    images: ImagesOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="File to write (default: TABLE with .schema.toml).")] = None,
-) -> None:
-    """Write what each column is taken for into a file that you edit and give to `attending run --schema`.
-
-    Example: attending schema patients.csv --target diagnosis
-    """
-    from attending.commands.declaring import write_schema_of
-
-    write_schema_of(
-        table,
-        targets=listed(target or ""),
-        positive=positive,
-        patient=patient,
-        ignore=listed(ignore),
-        only=listed(only),
-        where=where,
-        companions=companions(labs, notes, images),
-        out=out,
-    )
-
-
-@app.command()
-def plan(
-    table: TableArgument,
-    target: TargetOption = None,
-    positive: PositiveOption = None,
-    patient: PatientOption = None,
-    schema: SchemaOption = None,
-    ignore: IgnoreOption = "",
-    only: OnlyOption = "",
-    where: WhereOption = None,
-    labs: LabsOption = None,
-    notes: NotesOption = None,
-    images: ImagesOption = None,
-    protocol: Annotated[str, typer.Option(help="auto, split, cv or site.")] = "auto",
-    folds: Annotated[int, typer.Option(min=2, help="Outer folds of cross-validation.")] = 5,
-    repeats: Annotated[
-        int, typer.Option(min=0, help="Times that cross-validation is repeated (0: 5 for tables, 1 or 2 with notes or films).")
-    ] = 0,
-    seed: SeedOption = 0,
-    strict: StrictOption = False,
-) -> None:
-    """Before training: how wide the intervals will be, what difference could be shown, and what will be too small to say.
-
-    Example: attending plan patients.csv --target diagnosis
-    """
-    from attending.commands.declaring import plan_table
-
-    plan_table(
-        table,
-        targets=listed(target or ""),
-        positive=positive,
-        patient=patient,
-        schema_file=schema,
-        ignore=listed(ignore),
-        only=listed(only),
-        where=where,
-        companions=companions(labs, notes, images),
-        protocol=protocol,
-        folds=folds,
-        repeats=repeats or None,
-        seed=seed,
-        is_strict=strict,
-    )
-
-
-@app.command()
+@app.command(rich_help_panel=PATIENTS)
 def predict(
     model: ModelArgument,
     table: TableArgument,
@@ -287,7 +290,7 @@ def predict(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=PATIENTS)
 def evaluate(
     model: ModelArgument,
     table: TableArgument,
@@ -320,7 +323,48 @@ def evaluate(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=PATIENTS)
+def explain(
+    model: ModelArgument,
+    table: TableArgument,
+    patient: Annotated[str, typer.Option("--patient", help="The one case of TABLE, by its id.", metavar="ID")],
+    out: OutOption,
+    finding: Annotated[str, typer.Option("--finding", help="Findings to explain, as a,b,c (default: the likeliest).")] = "",
+    method: Annotated[
+        str, typer.Option("--method", help="Ways to weigh places, as a,b,c; shapley over modalities is always there.")
+    ] = "place-shapley,occlusion,integrated-gradients,attention",
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
+    reference: Annotated[int, typer.Option(min=1, help="Cases of other patients that show what is usual.")] = 64,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Why a model answered one case as it did: what each modality adds and where it looks, and how true that is of the model.
+
+    Example: attending explain out/diagnosis patients.csv --patient p017 --out out/why
+    """
+    from attending.commands.explaining import explain_patient
+
+    explain_patient(
+        model,
+        table,
+        out=out,
+        patient=patient,
+        findings=listed(finding),
+        methods=listed(method),
+        where=where,
+        companions=companions(labs, notes, images),
+        n_reference=reference,
+        seed=seed,
+        device=device,
+        threads=threads,
+    )
+
+
+@app.command(rich_help_panel=PATIENTS)
 def judge(
     predictions: Annotated[Path, typer.Argument(help="Predictions file, CSV.", metavar="PREDICTIONS")],
     against: Annotated[Path | None, typer.Option(help="A second predictions file over the same cases.")] = None,
@@ -338,7 +382,7 @@ def judge(
     judge_file(predictions, against=against, out=out, seed=seed)
 
 
-@app.command()
+@app.command(rich_help_panel=PATIENTS)
 def clinic(
     out: OutOption,
     patients: Annotated[int, typer.Option(help="How many patients.")] = 500,
@@ -353,27 +397,14 @@ def clinic(
     draw(out, n_patients=patients, seed=seed)
 
 
-@app.command()
-def limits(
-    out: Annotated[
-        Path | None, typer.Option("--out", help="File to keep them in (default: the user's cache folder).", metavar="FILE")
-    ] = None,
-    threads: ThreadsOption = 0,
-) -> None:
-    """Measure what this machine can do, products and memory, so that every time can be held against it.
-
-    Example: attending limits
-    """
-    from attending.commands.comparing import measure
-
-    measure(place=out, threads=threads)
-
-
-@app.command()
+@app.command(rich_help_panel=ATTENTION)
 def compare(
     mechanisms: Annotated[
         list[str] | None,
-        typer.Argument(help="Names, or name:setting=value,…; all of the catalog where none is given.", metavar="[MECHANISM]…"),
+        typer.Argument(
+            help="mha, gqa, mqa, latent, indexed, clustered, windowed, low rank, or name:setting=value,… (default: all).",
+            metavar="MECHANISM",
+        ),
     ] = None,
     config: Annotated[
         Path | None,
@@ -422,7 +453,7 @@ def compare(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=ATTENTION)
 def trace(
     out: OutOption,
     model: Annotated[
@@ -434,7 +465,9 @@ def trace(
         str | None,
         typer.Option("--mechanism", help="One layer with random weights: name, or name:setting=value,… as in compare."),
     ] = None,
-    mask: Annotated[str, typer.Option("--mask", help="Of that layer: causal or everything (default: causal if it can).")] = "",
+    mask: Annotated[
+        str, typer.Option("--mask", help="With --mechanism: causal or everything (default: causal if it can).")
+    ] = "",
     encoder: Annotated[
         str | None, typer.Option("--encoder", help="A text encoder instead: minilm, or a local folder with a BERT.")
     ] = None,
@@ -446,7 +479,9 @@ def trace(
     png: Annotated[bool, typer.Option("--png", help="Write every plot as a PNG file too.")] = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Look inside attention, step by step: words with links, maps of every head, and shapes. It is not explanation.
+    """Look inside attention, step by step: words with links, maps of every head, and shapes. No explanation of a diagnosis.
+
+    Give --text, alone or with --mechanism, --encoder or MODEL; or MODEL TABLE --patient ID for one case.
 
     Example: attending trace --text "no fever but productive cough" --mechanism gqa:2 --out out/trace
     """
@@ -468,11 +503,16 @@ def trace(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=ATTENTION)
 def convert(
     model: ModelArgument,
     to: Annotated[
-        str, typer.Option("--to", help="gqa:2, mqa, mla:latent=16, clustered, window:16 and more.", metavar="ATTENTION")
+        str,
+        typer.Option(
+            "--to",
+            help="What it becomes: gqa:N, mqa, mla or mla:latent=N, clustered or clustered:N, window:N.",
+            metavar="ATTENTION",
+        ),
     ],
     cases: Annotated[Path, typer.Option("--cases", help="Table of cases: half calibrates, half judges.", metavar="TABLE")],
     out: OutOption,
@@ -511,6 +551,22 @@ def convert(
         threads=threads,
         is_strict=strict,
     )
+
+
+@app.command(rich_help_panel=ATTENTION)
+def limits(
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to keep them in (default: the user's cache folder).", metavar="FILE")
+    ] = None,
+    threads: ThreadsOption = 0,
+) -> None:
+    """Measure what this machine can do, products and memory, so that measured times can be held against it.
+
+    Example: attending limits
+    """
+    from attending.commands.comparing import measure
+
+    measure(place=out, threads=threads)
 
 
 def of_system(error: OSError) -> str:
