@@ -1,0 +1,87 @@
+"""An explained case as one HTML file: what was answered, what each modality added, and where each method looks, with its truth.
+
+No script and no network, light and dark. The page holds the patient's film and words, de-identified at best, and says so.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from attending.diagnosis import Diagnosis
+from attending.explanation.drawn import Drawn
+
+OF_A_PATIENT = (
+    "This page holds a patient's film, values and words, de-identified by rules that do not find everything: keep it as you "
+    "keep the patient's data."
+)
+NO_CAUSE = (
+    "What is marked is what this model goes by. It is not what is wrong with the patient, not a cause, and not the effect of a "
+    "treatment."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One line of what a method is worth: what was asked, what came out, on what it was measured."""
+
+    asked: str
+    answer: str
+    measured_on: str
+    is_good: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodView:
+    """One method's pictures and scores. `refused`: why no picture is shown."""
+
+    name: str
+    told: str
+    drawn: Drawn | None
+    scores: tuple[Score, ...] = ()
+    refused: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingView:
+    """One finding of the case: its probability, what each modality adds (SVG), and the methods."""
+
+    name: str
+    probability: float
+    in_set: bool
+    shares: str
+    shares_told: str
+    shares_scores: tuple[Score, ...] = ()
+    methods: tuple[MethodView, ...] = ()
+    similar: tuple[Sequence[str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseView:
+    """Everything of the page."""
+
+    diagnosis: Diagnosis
+    n_networks: int
+    spread: Mapping[str, tuple[float, float]]
+    findings: tuple[FindingView, ...]
+    n_reference: int
+
+
+def explanation_page(view: CaseView) -> str:
+    """The whole page, the findings in the order given."""
+    environment = Environment(
+        loader=PackageLoader("attending.explanation", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    shared = Environment(loader=PackageLoader("attending.drawing", "templates"), autoescape=False)
+    style, _, _ = shared.loader.get_source(shared, "attention.css")  # type: ignore[union-attr]
+    own, _, _ = environment.loader.get_source(environment, "explanation.css")  # type: ignore[union-attr]
+    environment.filters["svg"] = Markup
+    most = max((len(finding.methods) for finding in view.findings), default=0)
+    return environment.get_template("explanation.html").render(
+        view=view, style=Markup(style + own), cautions=(NO_CAUSE, OF_A_PATIENT), most_panels=most
+    )

@@ -1,0 +1,98 @@
+"""`attending explain`: a page and pictures that stand alone, no word of a patient in the terminal, and what it refuses."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.command_line import Said, call
+from tests.explanation.models_at_hand import folder_with_model
+
+WORDS = ("fever", "productive", "Patient reports")
+"""What the notes of the table hold."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_with_model(tmp_path_factory.mktemp("explained"))
+
+
+def explain(folder: Path, out: Path, *more: str | Path, patient: str = "p002") -> Said:
+    return call("explain", folder / "model", folder / "table.csv", "--patient", patient, "--out", out, *more)
+
+
+@pytest.fixture(scope="module")
+def explained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Said, Path]:
+    out = tmp_path_factory.mktemp("why")
+    return explain(folder, out, "--method", "occlusion,integrated-gradients,attention"), out
+
+
+def test_the_page_stands_alone(explained: tuple[Said, Path]) -> None:
+    said, out = explained
+    assert said.code == 0, said.err
+    page = (out / "explanation.html").read_text(encoding="utf-8")
+    assert "default-src 'none'" in page
+    assert "<script" not in page
+    outside = set(re.findall(r"https?://[^\"' <)]+", page)) - {"http://www.w3.org/2000/svg"}
+    assert not outside, outside
+    assert "Research software, not a medical device." in page
+    assert "not a cause, and not the effect of a treatment" in page
+    assert "keep it as you keep the patient&#39;s data" in page
+    assert "spread over 2 refits (not a confidence interval)" in page
+    assert 'class="for"' in page or 'class="against"' in page
+    assert "data:image/png;base64," in page
+    for modality in ("note", "film", "laboratory values", "signs", "age and sex"):
+        assert f">{modality}<" in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_every_picture_is_whole(explained: tuple[Said, Path]) -> None:
+    _, out = explained
+    names = sorted(path.name for path in out.glob("*.svg"))
+    assert "sick-modalities.svg" in names
+    methods = ("occlusion", "integrated-gradients", "attention")
+    assert {f"sick-{m}-{part}.svg" for m in methods for part in ("film-1", "note-1", "values")} <= set(names)
+    for name in names:
+        assert ElementTree.parse(out / name).getroot().tag.endswith("svg")
+
+
+def test_the_terminal_says_nothing_of_the_patient(explained: tuple[Said, Path]) -> None:
+    said, _ = explained
+    assert "What each modality adds, in log-odds" in said.out
+    assert not [word for word in (*WORDS, "p002") if word in said.out + said.err]
+
+
+def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
+    """Row 4 has no note, row 6 no film."""
+    for patient, missing in (("p004", "note"), ("p006", "image")):
+        said = explain(folder, tmp_path / patient, "--method", "occlusion", patient=patient)
+        assert said.code == 0, said.err
+        page = (tmp_path / patient / "explanation.html").read_text(encoding="utf-8")
+        assert f"Not there: {missing}." in page
+        assert ">not there<" in page
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (("--patient", "p999"), "--patient: found 0 cases of that id among 20 in table.csv, expected one; check the id"),
+        (("--finding", "gout"), 'finding "gout" is not asked about; this model answers sick'),
+        (("--method", "lime"), 'method "lime" is not known; known are shapley'),
+        (("--reference", "0"), "--reference"),
+    ],
+)
+def test_bad_input_is_one_sentence(folder: Path, tmp_path: Path, more: tuple[str, str], expected: str) -> None:
+    said = explain(folder, tmp_path / "out", *more)
+    assert said.code == 2
+    assert expected in said.sentence
+    assert "Traceback" not in said.err
+    assert not [word for word in WORDS if word in said.err]
+    assert not (tmp_path / "out" / "explanation.html").exists()
+
+
+def test_a_file_is_no_folder_to_write_into(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("kept", encoding="utf-8")
+    said = explain(folder, tmp_path / "out")
+    assert (said.code, said.sentence.count("found a file, expected a folder")) == (2, 1)
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "kept"
