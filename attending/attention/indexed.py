@@ -146,8 +146,8 @@ class Indexer(nn.Module):
     def scores(self, queries: IndexQueries, keys: Float[Tensor, "batch 1 key index_dim"]) -> Float[Tensor, "batch query key"]:
         """Σ_j share_j · ReLU(q_j · k), for every pair."""
         batch, _, n_query, _ = queries.heads.shape
-        dots = torch.bmm(queries.heads.reshape(batch, -1, self.width), keys[:, 0].mT).relu()
-        return torch.einsum("bqh,bhqk->bqk", queries.shares, dots.view(batch, self.n_heads, n_query, -1))
+        dots = torch.bmm(queries.heads.reshape(batch, self.n_heads * n_query, self.width), keys[:, 0].mT).relu()
+        return torch.einsum("bqh,bhqk->bqk", queries.shares, dots.view(batch, self.n_heads, n_query, keys.shape[2]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,7 +337,7 @@ class IndexedAttention(Mechanism):
             of_rows = of_rows.columns(start, stop)
             chosen = self._top(index.rows(rows), held["index_key"][:, :, start:stop], of_rows)
             n_rows, n_picked = chosen.keys.shape[1:]
-            flat = (chosen.keys + start).view(batch, -1, 1).expand(-1, -1, width)
+            flat = (chosen.keys + start).flatten(1)[..., None].expand(-1, -1, width)
             read = latent.gather(1, flat).view(batch * n_rows, n_picked, width)
             queries = absorbed[:, :, rows].transpose(1, 2).reshape(batch * n_rows, n_heads, width)
             scores = torch.bmm(queries * scoring.scale, read.mT).view(batch, n_rows, n_heads, n_picked)
@@ -350,7 +350,7 @@ class IndexedAttention(Mechanism):
             alive = valid.any(dim=-1, keepdim=True)
             weights = scores.masked_fill(~valid & alive, -torch.inf).softmax(dim=-1)
             mixed = torch.bmm(weights.view(batch * n_rows, n_heads, n_picked), read[..., : self.config.latent_dim])
-            mixed = torch.where(alive, mixed.view(batch, n_rows, n_heads, -1), 0.0)
+            mixed = torch.where(alive, mixed.view(batch, n_rows, n_heads, self.config.latent_dim), 0.0)
             output[:, :, rows] = mixed.transpose(1, 2)
         return output
 

@@ -250,4 +250,4 @@ def each_head_by_its_own(
     """Each head times its matrix. `heads @ matrices` would copy the matrices for every sample."""
     batch, n_heads, n_query, width = heads.shape
     rows = heads.transpose(0, 1).reshape(n_heads, batch * n_query, width)
-    return torch.bmm(rows, matrices).view(n_heads, batch, n_query, -1).transpose(0, 1)
+    return torch.bmm(rows, matrices).view(n_heads, batch, n_query, matrices.shape[2]).transpose(0, 1)

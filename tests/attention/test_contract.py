@@ -110,6 +110,18 @@ def test_gradcheck_of_input_and_every_weight(example: Example) -> None:
 
 
 @sweep()
+@pytest.mark.parametrize("learns", [False, True])
+def test_no_samples_and_no_tokens_are_answered_with_none(example: Example, learns: bool) -> None:
+    module, dim = built(example), example.config.dim
+    for shape in ((0, 9), (2, 0), (0, 0)):
+        x = torch.zeros(*shape, dim, dtype=torch.float64)
+        with torch.set_grad_enabled(learns):
+            assert module(x, mask=example.plain).shape == x.shape
+            assert module.weights(x, mask=example.plain).shape == (shape[0], example.config.n_heads, shape[1], shape[1])
+            assert [one.values.shape for one in module.steps(x, mask=example.plain)][-1] == x.shape
+
+
+@sweep()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_error_is_at_most_twice_that_of_plain_pytorch(example: Example, dtype: torch.dtype) -> None:
     exact, seen = built(example), torch.ones(BATCH, LENGTH, LENGTH, dtype=torch.bool)

@@ -13,6 +13,7 @@ from attending.attention.conversion import (
     ConversionError,
     LatentConversion,
     PooledConversion,
+    Seen,
     WindowedConversion,
     convert_layers,
     convertible,
@@ -117,6 +118,15 @@ def test_refitting_helps_and_never_hurts_much() -> None:
     before = output_error(old, made, held_out).output
     refit_output(old, made, fit)
     assert output_error(old, made, held_out).output < 0.8 * before
+
+
+@pytest.mark.parametrize("to", [AlignedConversion(n_kv_heads=2), LatentConversion(latent_dim=4)])
+def test_one_sample_is_too_little_to_refit_and_changes_nothing(to) -> None:
+    old, one = layer(bias=True, output_bias=True), Seen(x=tokens(1, 12), mask=causal())
+    made = to.convert(old, (one,))
+    before = {name: tensor.clone() for name, tensor in made.layer.state_dict().items()}
+    refit_output(old, made, (one,))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in made.layer.state_dict().items())
 
 
 def test_a_refit_on_too_little_changes_nothing_for_the_worse() -> None:
