@@ -22,10 +22,13 @@ import torch
 from attending.baselines.catalog import CATALOG
 from attending.case import Case, Evidence, Lab, Note, Scan, Sign
 from attending.diagnosis import Task
+from attending.model.diagnoser import Diagnoser, Tokenizers
+from attending.model.tokens import Batch
 from attending.privacy import deidentify
 from attending.records.clinic import Clinic, ClinicConfig, draw_clinic
 from attending.records.clinic.world import DISEASES
-from attending.training.learner import DiagnoserLearner, Diary
+from attending.training.learner import DiagnoserLearner
+from attending.training.network import probabilities
 from attending.training.recipe import default_recipe
 
 TASK = Task(findings=DISEASES)
@@ -65,16 +68,12 @@ def results(train: Clinic, test: Clinic, *, seeds: int, members: int | None, ask
         fitted = CATALOG[name].fit(taught, task=TASK, visible=frozenset(), seed=0)
         rivals[name] = fitted.probability(asked)
         yield {"model": name, "share": share(test, rivals[name])}
-    first_thinned: list[np.ndarray] = []
+    model = Procedure(taught, members=members)
+    everything = model.read(asked)
     for seed in range(seeds):
         began = time.monotonic()
-        answers = averaged(
-            taught,
-            [asked, *([case.without(kind) for case in asked] for kind in MODALITIES.values())],
-            seed=seed,
-            members=members,
-        )
-        fused, *thinned = answers
+        networks = model.train(seed=seed)
+        fused = averaged(networks, everything)
         yield {
             "model": "fused",
             "seed": seed,
@@ -86,12 +85,15 @@ def results(train: Clinic, test: Clinic, *, seeds: int, members: int | None, ask
             difference, low, high = paired(test.diseases, fused, rival, seed=seed)
             yield {"model": "fused", "seed": seed, "against": name, "difference": difference, "low": low, "high": high}
         if seed == 0:
-            first_thinned = thinned
+            first = networks
     if not asks_absent:
         return
-    for (name, kind), thin in zip(MODALITIES.items(), first_thinned, strict=True):
-        lean = [case.without(kind) for case in taught]
-        never = averaged(lean, [[case.without(kind) for case in asked]], seed=0, members=members)[0]
+    del everything
+    for name, kind in MODALITIES.items():
+        thinned = [case.without(kind) for case in asked]
+        thin = averaged(first, model.read(thinned))
+        lean = Procedure([case.without(kind) for case in taught], members=members)
+        never = averaged(lean.train(seed=0), lean.read(thinned))
         difference, low, high = paired(test.diseases, thin, never, seed=0)
         yield {
             "model": f"fused-without-{name}",
@@ -102,19 +104,33 @@ def results(train: Clinic, test: Clinic, *, seeds: int, members: int | None, ask
         }
 
 
-def averaged(
-    taught: Sequence[Case], questions: Sequence[Sequence[Case]], *, seed: int, members: int | None
-) -> list[np.ndarray]:
-    """Answers of the default recipe, the mean over its members."""
-    recipe = default_recipe(taught, members=members)
-    learner = DiagnoserLearner(name="fused", diagnoser=recipe.diagnoser, training=recipe.training)
-    said = []
-    for member in range(recipe.training.members):
-        fitted = learner.fit(
-            taught, length=recipe.training.epochs, task=TASK, seed=1000 * seed + member, diary=Diary(heard=lambda _: None)
-        )
-        said.append([fitted.probability(cases) for cases in questions])
-    return [np.mean(answers, axis=0) for answers in zip(*said, strict=True)]
+class Procedure:
+    """The default recipe on some cases. What follows from the cases alone (vocabulary, atoms, switches) is found once."""
+
+    def __init__(self, taught: Sequence[Case], *, members: int | None) -> None:
+        recipe = default_recipe(taught, members=members)
+        self.taught, self.members = taught, recipe.training.members
+        self.learner = DiagnoserLearner(name="fused", diagnoser=recipe.diagnoser, training=recipe.training)
+        self.tokenizers = Tokenizers.fit(recipe.diagnoser, taught)
+
+    def read(self, cases: Sequence[Case]) -> Batch:
+        """These cases as the networks see them."""
+        return self.tokenizers.batch(cases, TASK)
+
+    def train(self, *, seed: int) -> list[Diagnoser]:
+        """The members of one training seed."""
+        networks = []
+        for member in range(self.members):
+            training = self.learner.begin(self.taught, tokenizers=self.tokenizers, task=TASK, seed=1000 * seed + member)
+            for _ in training.epochs():
+                pass
+            networks.append(training.network)
+        return networks
+
+
+def averaged(networks: Sequence[Diagnoser], asked: Batch) -> np.ndarray:
+    """The mean answer."""
+    return np.mean([probabilities(network, asked, task=TASK) for network in networks], axis=0)
 
 
 def share(test: Clinic, probability: np.ndarray) -> float:

@@ -44,6 +44,7 @@ def to_plain(config: DiagnoserConfig) -> dict[str, Any]:
         "readout": mechanism_to_plain(config.readout),
         "expansion": config.expansion,
         "pair_rank": config.pair_rank,
+        "switches": config.switches,
         "dropout": config.dropout,
         "evidence_dropout": asdict(config.evidence_dropout),
     }
@@ -60,6 +61,7 @@ def from_plain(plain: Mapping[str, Any]) -> DiagnoserConfig:
         readout=mechanism_from_plain(plain["readout"]),
         expansion=plain["expansion"],
         pair_rank=plain["pair_rank"],
+        switches=plain["switches"],
         dropout=plain["dropout"],
         evidence_dropout=EvidenceDropout(**plain["evidence_dropout"]),
     )

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from attending.case import Case, Demographics, Evidence, Place
-from attending.model.features import FieldEncoder, FieldInputs, piecewise_linear, quantile_edges
-from attending.model.modality import ModalityConfig, Tokenizer
+from attending.model.features import FieldEncoder, FieldInputs, field_sketch, piecewise_linear, quantile_edges
+from attending.model.modality import ModalityConfig, Sketch, Tokenizer
+from attending.model.tokens import Inputs
 
 AGE, SEX = 0, 1
 FIELDS = ("age_years", "sex")
@@ -86,6 +87,10 @@ class DemographicsTokenizer(Tokenizer):
         for slot, index, _ in self._known(case):
             places[slot] = Place(index)
         return tuple(places)
+
+    def sketch(self, inputs: Inputs) -> Sketch:
+        """All features of all slots."""
+        return field_sketch(inputs)
 
     def build(self, dim: int) -> FieldEncoder:
         """A map for age, a vector per sex."""

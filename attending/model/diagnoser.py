@@ -3,10 +3,11 @@
     Inputs per modality ─encoder─▶ Tokens ─┐
     …                                      ├─▶ [register, tokens…] ─Block × n─▶ ─Readout─▶ logits
     Inputs per modality ─encoder─▶ Tokens ─┘                ├── additive path: linear in each modality's summary ──▲
-                                                            └── pairs: products of what two modalities say ────────▲
+                                                            ├── pairs: products of what two modalities say ────────▲
+                                                            └── switches: read anew where a fact is stated ────────▲
 
-Any subset of modalities may be there for any case. A register token that is always there gives the empty case an answer.
-The additive path lets what acts alone act simply, the pairs what acts by twos; attention is for the rest.
+Any subset of modalities may be there for any case. A register token that is always there gives the empty case an answer. The
+additive path lets what acts alone act simply, pairs and switches what acts by twos; attention is for the rest.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,6 +24,7 @@ from attending.model.absence import EvidenceDropout
 from attending.model.fusion import Block, Readout, Summary
 from attending.model.modality import Encoder, ModalityConfig, Tokenizer
 from attending.model.pairs import Pairs
+from attending.model.switches import Switch, Switched, find_switches
 from attending.model.tokens import Batch, Inputs, Kind, Tokens
 
 
@@ -31,7 +33,8 @@ class DiagnoserConfig:
     """Which evidence is read, and which attention fuses it and answers.
 
     `fusion` has one mechanism for each block of self-attention; none leaves the fusing to the findings' queries. `pair_rank`
-    is the rank of the products between modalities (`Pairs`); 0 has none.
+    is the rank of the products between modalities (`Pairs`); 0 has none. At most `switches` facts that the training cases show
+    to change how other evidence is read get a reading of their own (`Switched`).
     """
 
     modalities: tuple[ModalityConfig, ...]
@@ -39,6 +42,7 @@ class DiagnoserConfig:
     readout: MechanismConfig
     expansion: int = 2
     pair_rank: int = 0
+    switches: int = 0
     dropout: float = 0.2
     evidence_dropout: EvidenceDropout = field(default_factory=EvidenceDropout)
 
@@ -58,9 +62,10 @@ class DiagnoserConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenizers:
-    """One fitted tokenizer per kind of evidence that the training cases had."""
+    """One fitted tokenizer per kind of evidence that the training cases had, and the switches that they showed."""
 
     by_kind: Mapping[Kind, Tokenizer]
+    switches: tuple[Switch, ...] = ()
 
     @classmethod
     def fit(cls, config: DiagnoserConfig, cases: Sequence[Case]) -> "Tokenizers":
@@ -70,7 +75,7 @@ class Tokenizers:
         if not found:
             kinds = ", ".join(modality.kind.__name__ for modality in config.modalities)
             raise ValueError(f"none of the {len(cases)} training cases has evidence of the kinds the model reads ({kinds})")
-        return cls(by_kind=found)
+        return cls(by_kind=found, switches=find_switches(found, cases, most=config.switches))
 
     def batch(self, cases: Sequence[Case], task: Task) -> Batch:
         """Inputs, truth and weight of these cases. A case weighs 1 / (cases of its patient among these)."""
@@ -112,10 +117,12 @@ class Diagnoser(nn.Module):
         names = tuple(kind.__name__ for kind in self.kinds)
         rank = config.pair_rank if len(names) > 1 else 0
         self.pairs = Pairs(config.readout, names=names, n_findings=n_findings, rank=rank) if rank else None
+        self.switches = tuple((switch, tokenizers.by_kind[switch.states]) for switch in tokenizers.switches)
+        self.switched = nn.ModuleList(Switched(config.readout, n_findings=n_findings) for _ in self.switches)
 
     def forward(self, inputs: Mapping[Kind, Inputs]) -> Float[Tensor, "case finding"]:
         """Logits. In training, evidence dropout thins the tokens first."""
-        return self._answers(self._thinned(inputs), [self.kinds])[0]
+        return self._answers(inputs, self._thinned(inputs), [self.kinds])[0]
 
     def together_and_alone(self, inputs: Mapping[Kind, Inputs]) -> tuple[Tensor, list[tuple[Tensor, Bool[Tensor, " case"]]]]:
         """Logits of all evidence, and of each modality with nothing but the demographics: (logits, whose it is) each.
@@ -124,14 +131,16 @@ class Diagnoser(nn.Module):
         """
         evidence = self._thinned(inputs)
         lonely = [kind for kind in self.kinds if kind is not Demographics]
-        together, *alone = self._answers(evidence, [self.kinds, *((kind, Demographics) for kind in lonely)])
+        together, *alone = self._answers(inputs, evidence, [self.kinds, *((kind, Demographics) for kind in lonely)])
         return together, [(said, evidence[kind].seen.any(dim=1)) for kind, said in zip(lonely, alone, strict=True)]
 
     def _thinned(self, inputs: Mapping[Kind, Inputs]) -> dict[Kind, Tokens]:
         encoded = self._encode(inputs)
         return self.config.evidence_dropout.thin(encoded) if self.training else encoded
 
-    def _answers(self, evidence: Mapping[Kind, Tokens], views: Sequence[Collection[Kind]]) -> list[Tensor]:
+    def _answers(
+        self, inputs: Mapping[Kind, Inputs], evidence: Mapping[Kind, Tokens], views: Sequence[Collection[Kind]]
+    ) -> list[Tensor]:
         """Logits by the kinds of evidence in each view, as if there were no other."""
         values, seen = self._spoken(evidence)
         whose = [None, *(kind for kind, tokens in evidence.items() for _ in range(self._speakers(kind, tokens)))]
@@ -144,12 +153,16 @@ class Diagnoser(nn.Module):
             logits = self.readout(values, seen=seen_by_view)
         additive = self._additive(evidence)
         readings = self._readings(evidence)
+        switched = self._switched(inputs, evidence)
         answers = []
         for number, view in enumerate(views):
             kinds = [kind for kind in evidence if kind in view]
             answer = torch.stack([logits[:, number], *(additive[kind] for kind in kinds)]).sum(dim=0)
             if self.pairs is not None and len(kinds) > 1:
                 answer = answer + self.pairs.multiply([readings[kind] for kind in kinds])
+            for (switch, _), added in zip(self.switches, switched, strict=True):
+                if switch.states in view and switch.reads in view:
+                    answer = answer + added
             answers.append(answer)
         return answers
 
@@ -165,6 +178,14 @@ class Diagnoser(nn.Module):
         """What the pairs read from each kind: once, however many answers they enter."""
         pairs = self.pairs
         return {} if pairs is None else {kind: pairs.read(kind.__name__, tokens) for kind, tokens in evidence.items()}
+
+    def _switched(self, inputs: Mapping[Kind, Inputs], evidence: Mapping[Kind, Tokens]) -> list[Float[Tensor, "case finding"]]:
+        """What each switch adds. A modality dropped in training states nothing."""
+        said = []
+        for (switch, tokenizer), network in zip(self.switches, self.switched, strict=True):
+            stated = tokenizer.stated(switch.fact, inputs[switch.states]) & evidence[switch.states].seen.any(dim=1)
+            said.append(network(evidence[switch.reads], stated=stated))
+        return said
 
     def weights(self, inputs: Mapping[Kind, Inputs]) -> Float[Tensor, "case head finding token"]:
         """Attention of each finding's query over the tokens, in the order of `Tokenizers.places`.

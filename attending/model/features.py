@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from attending.model.modality import Encoder
+from attending.model.modality import Encoder, Sketch
 from attending.model.tokens import Inputs, Tokens
 
 HOURS_PER_DAY = 24.0
@@ -47,6 +47,13 @@ def piecewise_linear(value: float, edges: Sequence[float]) -> Float[np.ndarray, 
     """Share of each bin that lies below `value`, in [0, 1]."""
     low, high = np.asarray(edges[:-1]), np.asarray(edges[1:])
     return np.clip((value - low) / (high - low), 0.0, 1.0)
+
+
+def field_sketch(inputs: Inputs) -> Sketch:
+    """All features of all slots; those of a slot that is not there are 0."""
+    assert isinstance(inputs, FieldInputs)
+    values = (inputs.features * inputs.present.unsqueeze(-1)).flatten(start_dim=1)
+    return Sketch(values=values.numpy(), there=inputs.present.any(dim=1).numpy())
 
 
 class FieldEncoder(Encoder):

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from attending.case import Case, Evidence, Place
@@ -30,8 +31,22 @@ class Encoder(nn.Module, ABC):
         return (tokens.values * tokens.seen.unsqueeze(-1)).sum(dim=1)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sketch:
+    """Fixed numbers that say roughly what a modality holds of each case, known before any network is trained.
+
+    Rows of cases that are not `there` are 0 and count for nothing.
+    """
+
+    values: Float[np.ndarray, "case number"]
+    there: Bool[np.ndarray, " case"]
+
+
 class Tokenizer(ABC):
-    """How cases become tensors, as fitted on training cases. Plain numbers and strings: `state` is JSON."""
+    """How cases become tensors, as fitted on training cases. Plain numbers and strings: `state` is JSON.
+
+    `facts`, `stated` and `sketch` serve the search for switches (`switches.py`); a modality may have none of them.
+    """
 
     @abstractmethod
     def read(self, cases: Sequence[Case]) -> Inputs:
@@ -48,6 +63,18 @@ class Tokenizer(ABC):
     @abstractmethod
     def state(self) -> Mapping[str, Any]:
         """All that was learned from the cases, as JSON values."""
+
+    def facts(self) -> tuple[str, ...]:
+        """What evidence of this kind may state, yes or no: a word, a level of a sign. The most frequent first."""
+        return ()
+
+    def stated(self, fact: str, inputs: Inputs) -> Bool[Tensor, " case"]:
+        """Which cases state this fact. A case without such evidence states nothing."""
+        raise NotImplementedError(f"{type(self).__name__} has no facts")
+
+    def sketch(self, inputs: Inputs) -> Sketch | None:
+        """Roughly what each case holds; None where there is no such sketch."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 
 from attending.case import Case, Evidence, Lab, Place
-from attending.model.features import FieldEncoder, FieldInputs, log_days, piecewise_linear, quantile_edges
-from attending.model.modality import ModalityConfig, Tokenizer
+from attending.model.features import FieldEncoder, FieldInputs, field_sketch, log_days, piecewise_linear, quantile_edges
+from attending.model.modality import ModalityConfig, Sketch, Tokenizer
+from attending.model.tokens import Inputs
 
 RANGE_EDGES = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0)
 """Edges of the bins for a value's place in its range: 0 is the lower limit, 1 the upper."""
@@ -127,6 +128,10 @@ class NumbersTokenizer(Tokenizer):
         for slot, index, _ in self._slots(case):
             places[slot] = Place(index)
         return tuple(places)
+
+    def sketch(self, inputs: Inputs) -> Sketch:
+        """All features of all slots."""
+        return field_sketch(inputs)
 
     def build(self, dim: int) -> FieldEncoder:
         """A linear map per code."""

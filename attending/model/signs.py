@@ -6,10 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from attending.case import Case, Evidence, Place, Sign
-from attending.model.features import FieldEncoder, FieldInputs, log_days
-from attending.model.modality import ModalityConfig, Tokenizer
+from attending.model.features import FieldEncoder, FieldInputs, field_sketch, log_days
+from attending.model.modality import ModalityConfig, Sketch, Tokenizer
+from attending.model.tokens import Inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,25 @@ class SignsTokenizer(Tokenizer):
         """The sign of each slot."""
         latest = self._latest(case)
         return tuple(Place(latest[name][0]) if name in latest else None for name in self.levels)
+
+    def facts(self) -> tuple[str, ...]:
+        """Every level of every sign."""
+        return tuple(f"{name} = {level}" for name, found in self.levels.items() for level in found)
+
+    def stated(self, fact: str, inputs: Inputs) -> Bool[Tensor, " case"]:
+        """Cases whose sign has this level."""
+        assert isinstance(inputs, FieldInputs)
+        slot, level = next(
+            (slot, level)
+            for slot, (name, found) in enumerate(self.levels.items())
+            for level in range(len(found))
+            if f"{name} = {found[level]}" == fact
+        )
+        return (inputs.features[:, slot, level] > 0) & inputs.present[:, slot]
+
+    def sketch(self, inputs: Inputs) -> Sketch:
+        """All features of all slots."""
+        return field_sketch(inputs)
 
     def build(self, dim: int) -> FieldEncoder:
         """A vector per level."""

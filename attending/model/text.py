@@ -21,12 +21,14 @@ from attending.attention import MechanismConfig, keep_keys
 from attending.case import Case, Characters, Evidence, Note, Place
 from attending.model.features import log_days
 from attending.model.fusion import Block
-from attending.model.modality import Encoder, ModalityConfig, Tokenizer
+from attending.model.modality import Encoder, ModalityConfig, Sketch, Tokenizer
 from attending.model.tokens import Inputs, Tokens
 
 WORD = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)?|[^\w\s]")
 PADDING, UNKNOWN, NUMBER, ABSENT = 0, 1, 2, 3
 N_RESERVED = 4
+SKETCHED_WORDS = 1000
+"""Words that a sketch of the notes tells of."""
 
 
 def _entry(word: str) -> str:
@@ -135,6 +137,27 @@ class TextTokenizer(Tokenizer):
     def places(self, case: Case) -> tuple[Place | None, ...]:
         """The characters of each word."""
         return tuple(place for *_, place in self._words(case)) or (None,)
+
+    def facts(self) -> tuple[str, ...]:
+        """Every word of the vocabulary."""
+        return self.words
+
+    def stated(self, fact: str, inputs: Inputs) -> Bool[Tensor, " case"]:
+        """Cases with this word in a note."""
+        assert isinstance(inputs, TextInputs)
+        return ((inputs.words == self._number[fact]) & inputs.seen).any(dim=1)
+
+    def sketch(self, inputs: Inputs) -> Sketch:
+        """Which of the most frequent words stand in the notes."""
+        assert isinstance(inputs, TextInputs)
+        n = min(len(self.words), SKETCHED_WORDS)
+        there = (inputs.seen & (inputs.words != ABSENT)).numpy()
+        rows, columns = np.nonzero(there)
+        word = inputs.words.numpy()[rows, columns] - N_RESERVED
+        known = (word >= 0) & (word < n)
+        values = np.zeros((len(there), n), dtype=np.float32)
+        values[rows[known], word[known]] = 1.0
+        return Sketch(values=values, there=np.asarray(there.any(axis=1)))
 
     def build(self, dim: int) -> "TextEncoder":
         """Embedding, convolutions and attention."""

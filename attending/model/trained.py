@@ -34,8 +34,9 @@ from attending.model.catalog import (
 )
 from attending.model.diagnoser import Diagnoser, DiagnoserConfig, Tokenizers
 from attending.model.settling import Settling
+from attending.model.switches import Switch
 
-FORMAT = 1
+FORMAT = 2
 MODEL = "model"
 """Name of the model's folder in that of the run that made it."""
 CONFIG, TOKENIZERS, SETTLING, SCHEMA = "config.json", "tokenizers.json", "settling.json", "schema.toml"
@@ -120,7 +121,8 @@ class TrainedModel:
             ]
         write_text(folder / CONFIG, json.dumps(plain, indent=2) + "\n")
         by_name = {modality_name(m): self.tokenizers.by_kind[m.kind].state() for m in self._modalities()}
-        write_text(folder / TOKENIZERS, json.dumps(by_name) + "\n")
+        switches = [switch.to_plain() for switch in self.tokenizers.switches]
+        write_text(folder / TOKENIZERS, json.dumps({"modalities": by_name, "switches": switches}) + "\n")
         write_text(folder / SETTLING, json.dumps(self.settling.to_plain(), indent=2) + "\n")
         write_text(folder / SCHEMA, self.schema)
         for number, network in enumerate(self.networks):
@@ -220,7 +222,8 @@ def network_probabilities(
     return np.concatenate(pieces)
 
 
-def _restored(config: DiagnoserConfig, states: Mapping[str, Any]) -> Tokenizers:
+def _restored(config: DiagnoserConfig, plain: Mapping[str, Any]) -> Tokenizers:
+    states = plain["modalities"]
     unknown = set(states) - set(MODALITIES)
     if unknown:
         raise ArtefactError(f"{TOKENIZERS}: unknown modalities {', '.join(sorted(unknown))}; known are {', '.join(MODALITIES)}")
@@ -229,4 +232,4 @@ def _restored(config: DiagnoserConfig, states: Mapping[str, Any]) -> Tokenizers:
         name = modality_name(modality)
         if name in states:
             found[modality.kind] = modality.restore(states[name])
-    return Tokenizers(by_kind=found)
+    return Tokenizers(by_kind=found, switches=tuple(Switch.from_plain(entry, tuple(found)) for entry in plain["switches"]))

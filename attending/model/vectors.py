@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from attending.case import Case, Embedding, Evidence, Place
-from attending.model.features import FieldEncoder, FieldInputs, log_days
-from attending.model.modality import ModalityConfig, Tokenizer
+from attending.model.features import FieldEncoder, FieldInputs, field_sketch, log_days
+from attending.model.modality import ModalityConfig, Sketch, Tokenizer
+from attending.model.tokens import Inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,10 @@ class VectorsTokenizer(Tokenizer):
         """The embedding of each slot."""
         latest = self._latest(case)
         return tuple(Place(latest[name][0]) if name in latest else None for name in self.scales)
+
+    def sketch(self, inputs: Inputs) -> Sketch:
+        """All features of all slots."""
+        return field_sketch(inputs)
 
     def build(self, dim: int) -> FieldEncoder:
         """A linear map per embedding."""

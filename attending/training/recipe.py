@@ -59,6 +59,8 @@ STEPS = (300, 640)
 """A multi-modal model trains for `EPOCHS`, but not for fewer or more steps than these: twice as many took twice
 the time and gained nothing (journal, "Clinic")."""
 EPOCHS_BETWEEN = (20, 100)
+SWITCHES = 4
+"""Facts that may change how other evidence is read. So many are there rarely; what chance explains is not taken anyway."""
 
 
 def multimodal_recipe(n_cases: int, *, visible: frozenset[str] = frozenset(), members: int = 2) -> Recipe:
@@ -81,7 +83,9 @@ def multimodal_recipe(n_cases: int, *, visible: frozenset[str] = frozenset(), me
     epochs = min(max(EPOCHS, least), enough)
     fewest, most = EPOCHS_BETWEEN
     return Recipe(
-        diagnoser=DiagnoserConfig(modalities=modalities, fusion=(), readout=attention, pair_rank=8, dropout=0.1),
+        diagnoser=DiagnoserConfig(
+            modalities=modalities, fusion=(), readout=attention, pair_rank=8, switches=SWITCHES, dropout=0.1
+        ),
         training=TrainingConfig(
             epochs=min(max(epochs, fewest), most),
             members=members,

@@ -33,7 +33,7 @@ def config(**changes: object) -> DiagnoserConfig:
                 SignsConfig(),
                 DemographicsConfig(),
                 TextConfig(min_patients=2, chunk=8, attention=ATTENTION, n_summaries=3),
-                ImageConfig(side=32, channels=8, n_summaries=2),
+                ImageConfig(side=32, n_atoms=20, hidden=16, n_summaries=2),
                 VectorsConfig(),
             ),
             fusion=(ATTENTION,),
