@@ -1,6 +1,7 @@
 """What is kept of a study: its folder of model, predictions, split and report, and the project's list of openings."""
 
 import json
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +14,7 @@ import numpy as np
 
 from attending.artefacts import MANIFEST, sha256, write_text
 from attending.audit import Verdict
+from attending.case import kind_name
 from attending.cohort import Protocol
 from attending.evaluation.errors import worst_errors_text
 from attending.evaluation.outcomes import Outcomes
@@ -20,6 +22,7 @@ from attending.evaluation.predictions import predictions_text
 from attending.evaluation.result import Result
 from attending.intake import Intake
 from attending.model.catalog import to_plain
+from attending.model.switches import Switch
 from attending.model.trained import MODEL, TrainedModel
 from attending.report import Primary, Report, chosen_words, conduct_of, gather, write_report
 from attending.study.plan import Plan, split_name
@@ -116,8 +119,14 @@ def report_of(study: Study, *, plan: Plan, out: Path, audit: Verdict | None = No
             "configuration": json.dumps(to_plain(study.recipe.diagnoser)),
             "training": json.dumps(asdict(study.recipe.training)),
             "epochs": ", ".join(str(length) for length in study.trial.delivered.lengths),
+            "switches found": "; ".join(_told(switch) for switch in study.model.tokenizers.switches) or "none",
         },
     )
+
+
+def _told(switch: Switch) -> str:
+    states, reads = kind_name(switch.states), kind_name(switch.reads)
+    return f'"{switch.fact}" ({states}) changes how the {reads} is read (p below 1e{math.ceil(switch.log10_chance)} by chance)'
 
 
 def count_opening(intake: Intake, out: Path) -> int:
