@@ -338,6 +338,10 @@ def explain(
     notes: NotesOption = None,
     images: ImagesOption = None,
     reference: Annotated[int, typer.Option(min=1, help="Cases of other patients that show what is usual.")] = 64,
+    similar: Annotated[int, typer.Option(min=0, help="Name so many nearest cases of TABLE, by hashed id.")] = 0,
+    cases: Annotated[
+        Path | None, typer.Option("--cases", help="Write the evidence of those cases into this folder.", metavar="DIR")
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
@@ -358,6 +362,8 @@ def explain(
         where=where,
         companions=companions(labs, notes, images),
         n_reference=reference,
+        n_similar=similar,
+        cases=cases,
         seed=seed,
         device=device,
         threads=threads,

@@ -96,3 +96,31 @@ def test_a_file_is_no_folder_to_write_into(folder: Path, tmp_path: Path) -> None
     said = explain(folder, tmp_path / "out")
     assert (said.code, said.sentence.count("found a file, expected a folder")) == (2, 1)
     assert (tmp_path / "out").read_text(encoding="utf-8") == "kept"
+
+
+def test_every_explanation_has_its_truth_beside_it(explained: tuple[Said, Path]) -> None:
+    page = (explained[1] / "explanation.html").read_text(encoding="utf-8")
+    assert page.count("Is it true of the model?") == 4  # three methods, and the modalities
+    assert page.count("Networks with random weights explain alike: refused from 0.5 on") == 4
+    assert page.count("this case, your data") == 16
+    assert "synthetic" not in page
+
+
+def test_nearest_cases_are_hashed_ids_unless_a_folder_is_named(folder: Path, tmp_path: Path) -> None:
+    assert "Nearest cases" not in _page_of(explain(folder, tmp_path / "a", "--method", "occlusion"), tmp_path / "a")
+    page = _page_of(explain(folder, tmp_path / "b", "--method", "occlusion", "--similar", "3"), tmp_path / "b")
+    assert "Nearest cases" in page
+    assert not re.findall(r"p0\d\d", page)
+    said = explain(folder, tmp_path / "c", "--method", "occlusion", "--similar", "2", "--cases", tmp_path / "near")
+    assert said.code == 0, said.err
+    assert len(list((tmp_path / "near").glob("*-sick.html"))) == 2
+    alone = explain(folder, tmp_path / "d", "--cases", tmp_path / "never")
+    assert (alone.code, alone.sentence) == (
+        2,
+        "attending: --cases: writes the evidence of the nearest cases, and none are asked for; give --similar 5 too",
+    )
+
+
+def _page_of(said: Said, out: Path) -> str:
+    assert said.code == 0, said.err
+    return (out / "explanation.html").read_text(encoding="utf-8")

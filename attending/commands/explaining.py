@@ -16,9 +16,11 @@ from attending.drawing.contributions import signed
 from attending.explanation.drawn import NAMES
 from attending.explanation.explainer import ExplanationError, column_of
 from attending.explanation.page import explanation_page
+from attending.explanation.pointing import Target, read_reasons, targets_of
 from attending.explanation.shapley import Shares
-from attending.explanation.view import Asked, explain_case
+from attending.explanation.view import Asked, Explained, explain_case, file_name
 from attending.intake import Intake
+from attending.model.trained import TrainedModel
 
 PAGE = "explanation.html"
 
@@ -34,28 +36,35 @@ def explain_patient(
     where: str | None,
     companions: Mapping[str, Path],
     n_reference: int,
+    n_similar: int,
+    cases: Path | None,
     seed: int,
     device: str,
     threads: int,
 ) -> None:
     """Write the page and its pictures into `out`, and print what each modality adds."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out}: found a file, expected a folder to write into")
+    for option, folder in (("--out", out), ("--cases", cases)):
+        if folder is not None and folder.exists() and not folder.is_dir():
+            raise ValueError(f"{option} {folder}: found a file, expected a folder to write into")
+    if cases is not None and not n_similar:
+        raise ValueError("--cases: writes the evidence of the nearest cases, and none are asked for; give --similar 5 too")
     model = ready_model(path, device=device, threads=threads)
     for finding in findings:
         column_of(model.task, finding)
-    asked = Asked(findings=tuple(findings), methods=tuple(methods), n_reference=n_reference, seed=seed)
+    asked = Asked(findings=tuple(findings), methods=tuple(methods), n_reference=n_reference, n_similar=n_similar, seed=seed)
     intake = take_in_for(
         model, table, where=where, companions=companions, is_strict=False, needs_truth=False, beside=out / PAGE
     )
     case = _the_case(intake, patient, table)
-    explained = explain_case(model, case, others=_others(intake, case), asked=asked)
+    explained = explain_case(model, case, others=_others(intake, case), asked=asked, targets=_targets(intake, case, table))
     write_text(out / PAGE, explanation_page(explained.view))
     for name, svg in explained.pictures.items():
         write_text(out / f"{name}.svg", svg)
     _show(explained.shares)
     if explained.refused:
         console.print(f"refused: {', '.join(explained.refused)} (looks the same with random weights)", highlight=False)
+    if cases is not None:
+        _write_similar(model, intake, explained, folder=cases, asked=asked)
     console.print(f"pictures: {out}, {len(explained.pictures)} SVG files", highlight=False, soft_wrap=True)
     console.print(f"page: {out / PAGE}", highlight=False, soft_wrap=True)
 
@@ -69,6 +78,27 @@ def _the_case(intake: Intake, patient: str, table: Path) -> Case:
             f"--patient: found {len(found)} cases of that id among {len(intake.cases)} in {table.name}, expected one; {remedy}"
         )
     return found[0]
+
+
+def _targets(intake: Intake, case: Case, table: Path) -> tuple[Target, ...] | None:
+    """The known reasons of the case where its table is one that `attending clinic` wrote."""
+    reasons = read_reasons(table.parent, intake.own_ids()[case.id])
+    index = next(number for number, other in enumerate(intake.cases) if other.id == case.id)
+    return targets_of(case, reasons, carry=lambda place: intake.deidentified.carry(index, place)) if reasons else None
+
+
+def _write_similar(model: TrainedModel, intake: Intake, explained: Explained, *, folder: Path, asked: Asked) -> None:
+    """A page with the evidence of each nearest case, explained for the finding it is near for."""
+    by_id = {case.id: case for case in intake.cases}
+    n = 0
+    for finding in explained.view.findings:
+        for one in finding.similar:
+            other = by_id[one.case]
+            told = Asked(findings=(finding.name,), methods=asked.methods[:1], n_reference=asked.n_reference, seed=asked.seed)
+            page = explain_case(model, other, others=_others(intake, other), asked=told)
+            write_text(folder / f"{one.case}-{file_name(finding.name)}.html", explanation_page(page.view))
+            n += 1
+    console.print(f"nearest cases: {folder}, {n} pages with their evidence", highlight=False, soft_wrap=True)
 
 
 def _others(intake: Intake, case: Case) -> tuple[Case, ...]:

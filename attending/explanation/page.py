@@ -3,7 +3,7 @@
 No script and no network, light and dark. The page holds the patient's film and words, de-identified at best, and says so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,6 +11,8 @@ from markupsafe import Markup
 
 from attending.diagnosis import Diagnosis
 from attending.explanation.drawn import Drawn
+from attending.explanation.neighbours import Neighbour
+from attending.explanation.truth import Score
 
 OF_A_PATIENT = (
     "This page holds a patient's film, values and words, de-identified by rules that do not find everything: keep it as you "
@@ -20,16 +22,6 @@ NO_CAUSE = (
     "What is marked is what this model goes by. It is not what is wrong with the patient, not a cause, and not the effect of a "
     "treatment."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """One line of what a method is worth: what was asked, what came out, on what it was measured."""
-
-    asked: str
-    answer: str
-    measured_on: str
-    is_good: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +46,7 @@ class FindingView:
     shares_told: str
     shares_scores: tuple[Score, ...] = ()
     methods: tuple[MethodView, ...] = ()
-    similar: tuple[Sequence[str], ...] = ()
+    similar: tuple[Neighbour, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,19 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attending.case import Case
+from attending.diagnosis import Explanation
 from attending.explanation.catalog import explainer_named
+from attending.explanation.curves import CurveTest
 from attending.explanation.drawn import Drawn, draw, draw_shares
 from attending.explanation.explainer import ExplainerConfig, column_of
+from attending.explanation.neighbours import Neighbours
 from attending.explanation.page import CaseView, FindingView, MethodView
+from attending.explanation.pointing import Target
 from attending.explanation.shapley import Shapley, ShapleyConfig, Shares
+from attending.explanation.truth import Examined, examine
 from attending.model.trained import TrainedModel
 
 SHARES_TOLD = (
@@ -25,6 +30,7 @@ class Asked:
     findings: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("occlusion",)
     n_reference: int = 64
+    n_similar: int = 0
     seed: int = 0
 
     def configs(self) -> tuple[ExplainerConfig, ...]:
@@ -42,8 +48,13 @@ class Explained:
     refused: tuple[str, ...]
 
 
-def explain_case(model: TrainedModel, case: Case, *, others: Sequence[Case], asked: Asked) -> Explained:
-    """Everything of one case. `others` are cases of other patients, who show what is usual."""
+def explain_case(
+    model: TrainedModel, case: Case, *, others: Sequence[Case], asked: Asked, targets: Sequence[Target] | None = None
+) -> Explained:
+    """Everything of one case. `others` are cases of other patients, who show what is usual.
+
+    `targets` are the reasons that are known where the case is of the synthetic clinic; None: it is not.
+    """
     configs = asked.configs()
     diagnosis = model.diagnose([case])[0]
     likely = max(diagnosis.findings, key=lambda finding: finding.probability).name
@@ -53,18 +64,43 @@ def explain_case(model: TrainedModel, case: Case, *, others: Sequence[Case], ask
     shares = Shapley(model).all_shares(case)
     members = model.member_probabilities([case])[:, 0]
     reference = others[: asked.n_reference]
+    curves = CurveTest(model, case, seed=asked.seed)
+    alike = Neighbours(model, others) if asked.n_similar else None
+
+    def held_against_model(config: ExplainerConfig, explanation: Explanation, known: Sequence[Target]) -> Examined:
+        return examine(
+            config,
+            model,
+            case,
+            explanation,
+            curves=curves,
+            reference=reference,
+            targets=known,
+            is_synthetic=targets is not None,
+        )
+
     pictures: dict[str, str] = {}
     views = []
     refused: list[str] = []
     for finding in findings:
         told = next(one for one in diagnosis.findings if one.name == finding)
         svg = draw_shares(shares[finding], missing=diagnosis.missing)
-        pictures[f"{_file(finding)}-modalities"] = svg
+        pictures[f"{file_name(finding)}-modalities"] = svg
         methods = []
         for config in configs:
-            drawn = draw(case, config.build(model, reference).explain(case, finding))
-            pictures |= _pictures(drawn, f"{_file(finding)}-{config.name}")
-            methods.append(MethodView(name=config.name, told=config.told, drawn=drawn))
+            explanation = config.build(model, reference).explain(case, finding)
+            worth = held_against_model(config, explanation, targets or ())
+            if worth.refused is None:
+                drawn = draw(case, replace(explanation, faithfulness=worth.gain))
+                pictures |= _pictures(drawn, f"{file_name(finding)}-{config.name}")
+            else:
+                drawn = None
+                refused.append(f"{config.name} for {finding}")
+            methods.append(
+                MethodView(name=config.name, told=config.told, drawn=drawn, scores=worth.scores, refused=worth.refused)
+            )
+        whole = Shapley(model).explain(case, finding)
+        worth = held_against_model(ShapleyConfig(), whole, ())
         views.append(
             FindingView(
                 name=finding,
@@ -72,7 +108,9 @@ def explain_case(model: TrainedModel, case: Case, *, others: Sequence[Case], ask
                 in_set=told.in_set,
                 shares=svg,
                 shares_told=SHARES_TOLD,
+                shares_scores=worth.scores,
                 methods=tuple(methods),
+                similar=() if alike is None else tuple(alike.nearest(case, finding, n=asked.n_similar)),
             )
         )
     spread = {
@@ -81,7 +119,7 @@ def explain_case(model: TrainedModel, case: Case, *, others: Sequence[Case], ask
         if len(members) > 1
     }
     view = CaseView(
-        diagnosis=diagnosis, n_networks=len(model.networks), spread=spread, findings=tuple(views), n_reference=len(reference)
+        diagnosis=diagnosis, n_networks=len(model.networks), spread=spread, findings=tuple(views), n_reference=len(others)
     )
     return Explained(view=view, pictures=pictures, shares=shares, refused=tuple(refused))
 
@@ -92,6 +130,6 @@ def _pictures(drawn: Drawn, stem: str) -> dict[str, str]:
     return found | ({f"{stem}-values": drawn.values} if drawn.values else {})
 
 
-def _file(finding: str) -> str:
+def file_name(finding: str) -> str:
     """A finding as the start of a file's name."""
     return re.sub(r"[^\w.-]+", "-", finding).strip(".-") or "finding"

@@ -126,7 +126,7 @@ def test_occlusion_is_the_difference_of_two_answers() -> None:
 def test_sampled_values_of_places_add_up_and_agree_with_exact_ones() -> None:
     model = MODELS["plain"]
     few = replace(WHOLE, evidence=tuple(e for e in WHOLE.evidence if isinstance(e, Lab | Sign | Demographics)))
-    account = PlaceShapleyConfig(n_pairs=300).build(model, ()).account(few, "sick")
+    account = PlaceShapleyConfig(n_pairs=150).build(model, ()).account(few, "sick")
     assert abs(account.gap) < 1e-9
     opened = OpenCase(model, few)
     from attending.explanation.games import coalitions, shapley_values
