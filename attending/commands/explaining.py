@@ -12,6 +12,7 @@ from attending.artefacts import write_text
 from attending.case import Case
 from attending.commands.showing import out as console
 from attending.commands.using import ready_model, take_in_for
+from attending.drawing.alone import alone
 from attending.drawing.contributions import signed
 from attending.explanation.drawn import NAMES
 from attending.explanation.explainer import ExplanationError, column_of
@@ -59,7 +60,7 @@ def explain_patient(
     explained = explain_case(model, case, others=_others(intake, case), asked=asked, targets=_targets(intake, case, table))
     write_text(out / PAGE, explanation_page(explained.view))
     for name, svg in explained.pictures.items():
-        write_text(out / f"{name}.svg", svg)
+        write_text(out / f"{name}.svg", alone(svg))
     _show(explained.shares)
     if explained.refused:
         console.print(f"refused: {', '.join(explained.refused)} (looks the same with random weights)", highlight=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from attending.case import Characters
 from attending.drawing.contributions import signed
 from attending.drawing.palette import FIRST, INK, SECOND
-from attending.drawing.svg import box, element, group, picture, tooltip, words
+from attending.drawing.svg import box, group, picture, tooltip, words
 
 ACROSS = 88
 """Characters in a line of the picture."""
@@ -79,7 +79,7 @@ def marked_words(text: str, weights: Sequence[tuple[Characters, float]], *, titl
                 )
             x += wide
     family = "ui-monospace, Menlo, Consolas, 'Liberation Mono', monospace"
-    return picture(ACROSS * LETTER, LINE * len(lines) + 4, group(*parts, font_family=family), element("desc"), title=title)
+    return picture(ACROSS * LETTER, LINE * len(lines) + 4, group(*parts, font_family=family), title=title)
 
 
 def _lines(pieces: Sequence[Piece]) -> list[list[Piece]]:

@@ -14,8 +14,7 @@ from PIL import Image
 
 from attending.case import Box
 from attending.drawing.contributions import signed
-from attending.drawing.palette import SMALL
-from attending.drawing.svg import box, element, group, picture, tooltip, words
+from attending.drawing.svg import box, element, group, picture, tooltip
 
 FOR, AGAINST = "#3fa7ff", "#ff9340"
 WIDTH = 360.0
@@ -24,9 +23,7 @@ DEEPEST = 0.62
 """Opacity of the heaviest box: what lies beneath must stay readable."""
 
 
-def film_overlay(
-    pixels: Float[np.ndarray, "height width"], weights: Sequence[tuple[Box, float]], *, title: str, caption: str = ""
-) -> str:
+def film_overlay(pixels: Float[np.ndarray, "height width"], weights: Sequence[tuple[Box, float]], *, title: str) -> str:
     """The film under its boxes; without weights the film alone. Weight 0 is not tinted."""
     height, width = pixels.shape
     scale = WIDTH / width
@@ -36,7 +33,7 @@ def film_overlay(
     bottom = height * scale
     return picture(
         WIDTH,
-        bottom + (18 if caption else 0),
+        bottom,
         element("image", href=_png(pixels), x=0, y=0, width=WIDTH, height=bottom, preserveAspectRatio="none"),
         group(*boxes),
         *(
@@ -44,7 +41,6 @@ def film_overlay(
                 fill="none", stroke="#ffffff", stroke_width=1.6)
             for p in framed
         ),
-        words(0, bottom + 14, caption, fill="currentColor", font_size=SMALL + 1) if caption else "",
         title=title,
     )  # fmt: skip
 
