@@ -11,6 +11,7 @@ from tests.explanation.models_at_hand import folder_with_model
 
 WORDS = ("fever", "productive", "Patient reports")
 """What the notes of the table hold."""
+METHODS = ("occlusion", "integrated-gradients", "attention")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def explain(folder: Path, out: Path, *more: str | Path, patient: str = "p002") -
 @pytest.fixture(scope="module")
 def explained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Said, Path]:
     out = tmp_path_factory.mktemp("why")
-    return explain(folder, out, "--method", "occlusion,integrated-gradients,attention"), out
+    return explain(folder, out, "--method", ",".join(METHODS)), out
 
 
 def test_the_page_stands_alone(explained: tuple[Said, Path]) -> None:
@@ -47,12 +48,17 @@ def test_the_page_stands_alone(explained: tuple[Said, Path]) -> None:
     assert "prefers-color-scheme: dark" in page
 
 
-def test_every_picture_is_whole(explained: tuple[Said, Path]) -> None:
-    _, out = explained
-    names = sorted(path.name for path in out.glob("*.svg"))
+def test_every_picture_is_whole_and_a_refused_method_has_none(explained: tuple[Said, Path]) -> None:
+    """The model's weights are random, so a method may be as alike with others: then the terminal and the page say so."""
+    said, out = explained
+    names = {path.name for path in out.glob("*.svg")}
     assert "sick-modalities.svg" in names
-    methods = ("occlusion", "integrated-gradients", "attention")
-    assert {f"sick-{m}-{part}.svg" for m in methods for part in ("film-1", "note-1", "values")} <= set(names)
+    refused = [method for method in METHODS if f"{method} for sick" in said.out]
+    assert (out / "explanation.html").read_text(encoding="utf-8").count("Refused: networks with random weights") == len(refused)
+    assert {"occlusion", "integrated-gradients"}.isdisjoint(refused)
+    for method in METHODS:
+        drawn = {f"sick-{method}-{part}.svg" for part in ("film-1", "note-1", "values")}
+        assert drawn.isdisjoint(names) if method in refused else drawn <= names
     for name in names:
         assert ElementTree.parse(out / name).getroot().tag.endswith("svg")
 
