@@ -70,7 +70,7 @@ class Tokenizer(ABC):
 
     def stated(self, fact: str, inputs: Inputs) -> Bool[Tensor, " case"]:
         """Which cases state this fact. A case without such evidence states nothing."""
-        raise NotImplementedError(f"{type(self).__name__} has no facts")
+        raise ValueError(f"{type(self).__name__} states no facts; asked for {fact!r}")
 
     def sketch(self, inputs: Inputs) -> Sketch | None:
         """Roughly what each case holds; None where there is no such sketch."""

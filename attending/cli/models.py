@@ -1,0 +1,147 @@
+"""The commands that ask a finished model, or judge what any model answered."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attending.cli.options import (
+    DeviceOption,
+    ImagesOption,
+    LabsOption,
+    ModelArgument,
+    NotesOption,
+    OutOption,
+    SeedOption,
+    StrictOption,
+    TableArgument,
+    ThreadsOption,
+    WhereOption,
+    companions,
+    listed,
+)
+
+
+def predict(
+    model: ModelArgument,
+    table: TableArgument,
+    out: Annotated[Path, typer.Option("--out", help="CSV file to write.", metavar="FILE")],
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+    strict: StrictOption = False,
+) -> None:
+    """Estimated probability of each recorded label for every case of a table, and what was missing.
+
+    Example: attending predict out/diagnosis new_patients.csv --out predictions.csv
+    """
+    from attending.commands.using import predict_table
+
+    predict_table(
+        model,
+        table,
+        out=out,
+        where=where,
+        companions=companions(labs, notes, images),
+        device=device,
+        threads=threads,
+        is_strict=strict,
+    )
+
+
+def evaluate(
+    model: ModelArgument,
+    table: TableArgument,
+    out: OutOption,
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+    strict: StrictOption = False,
+) -> None:
+    """Judge a model on a table it has not seen: an external validation, with the same rigour as a run.
+
+    Example: attending evaluate out/diagnosis other_hospital.csv --out out/external
+    """
+    from attending.commands.using import evaluate_table
+
+    evaluate_table(
+        model,
+        table,
+        out=out,
+        where=where,
+        companions=companions(labs, notes, images),
+        seed=seed,
+        device=device,
+        threads=threads,
+        is_strict=strict,
+    )
+
+
+def explain(
+    model: ModelArgument,
+    table: TableArgument,
+    patient: Annotated[str, typer.Option("--patient", help="The one case of TABLE, by its id.", metavar="ID")],
+    out: OutOption,
+    finding: Annotated[str, typer.Option("--finding", help="Findings to explain, as a,b,c (default: the likeliest).")] = "",
+    method: Annotated[
+        str, typer.Option("--method", help="Ways to weigh places, as a,b,c; shapley over modalities is always there.")
+    ] = "place-shapley,occlusion,integrated-gradients,attention",
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
+    reference: Annotated[int, typer.Option(min=1, help="Cases of other patients that show what is usual.")] = 64,
+    similar: Annotated[int, typer.Option(min=0, help="Name so many nearest cases of TABLE, by hashed id.")] = 0,
+    cases: Annotated[
+        Path | None, typer.Option("--cases", help="Write the evidence of those cases into this folder.", metavar="DIR")
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Why a model answered one case as it did: what each modality adds and where it looks, and how true that is of the model.
+
+    Example: attending explain out/diagnosis patients.csv --patient p017 --out out/why
+    """
+    from attending.commands.explaining import explain_patient
+
+    explain_patient(
+        model,
+        table,
+        out=out,
+        patient=patient,
+        findings=listed(finding),
+        methods=listed(method),
+        where=where,
+        companions=companions(labs, notes, images),
+        n_reference=reference,
+        n_similar=similar,
+        cases=cases,
+        seed=seed,
+        device=device,
+        threads=threads,
+    )
+
+
+def judge(
+    predictions: Annotated[Path, typer.Argument(help="Predictions file, CSV.", metavar="PREDICTIONS")],
+    against: Annotated[Path | None, typer.Option(help="A second predictions file over the same cases.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write report.html and report.json into.", metavar="DIR")
+    ] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Judge anyone's predictions: columns id, finding, truth, p_calibrated, and more where there are.
+
+    Example: attending judge out/diagnosis/predictions.csv
+    """
+    from attending.commands.judging import judge_file
+
+    judge_file(predictions, against=against, out=out, seed=seed)
