@@ -7,10 +7,11 @@ Trains the default recipe on one clinic and explains fresh patients of another (
 the reasons known. Pointing game: each modality of each case is asked once, about the disease for which it holds its weightiest
 reason; a hit is the centre of the place of largest absolute weight, among those of that modality, inside that reason's mask,
 span or value. Asked for: films 0.85, note spans 0.85, driving value 0.9 for the default method over at least 300 cases each.
-Beside them: the chance rate; hits where the model itself went by it (its answer for that disease moves by at least 0.2 in the
-reason's direction when the modality goes), since an explanation of a model that does not see a shadow cannot point at it; gain
-over random orders by deletion and insertion with an interval over patients, and whether that excludes 0; rank correlation
-between networks and with random weights; seconds for a case. Times mean something on a quiet machine only.
+Beside them: the chance rate; hits where the model itself goes by the modality (its answer for that disease moves by at least
+0.2 in the reason's direction when the modality goes), since no explanation of a model blind to a shadow can point at it; hits
+where the reason says that a finding is there, not that it is absent; gain over random orders by deletion and insertion with an
+interval over patients, and whether that excludes 0; rank correlation between networks and with random weights; seconds for a
+case. Times mean something on a quiet machine only.
 Prints a line of JSON per result as it comes; --json FILE keeps them.
 """
 
@@ -45,6 +46,8 @@ from attending.training.settling import Declared, settle
 TASK = Task(findings=DISEASES)
 KEY = bytes(range(32))
 ASKED = {"film": 0.85, "note": 0.85, "value": 0.9}
+TOLD = ("present", "high")
+"""Levels that say that a finding is there; the others say that it is not (a symptom denied, a value in its range)."""
 GOES_BY = 0.2
 """Log-odds by which an answer must move without the modality for the model to be said to go by it."""
 CALIBRATE = 0.15
@@ -118,7 +121,7 @@ def pointing(
 ) -> Iterator[Row]:
     """The pointing game of one method, a row for each modality."""
     explainer = config.build(model, reference)
-    hits: dict[str, list[tuple[bool, float, bool]]] = {modality: [] for modality in MODALITIES}
+    hits: dict[str, list[tuple[bool, float, bool, bool]]] = {modality: [] for modality in MODALITIES}
     silent = dict.fromkeys(MODALITIES, 0)
     seconds = []
     for case, held in asked:
@@ -132,11 +135,11 @@ def pointing(
             if found is None:
                 silent[modality] += 1
                 continue
-            hits[modality].append((found.is_hit, found.chance, goes_by(model, case, target)))
+            hits[modality].append((found.is_hit, found.chance, goes_by(model, case, target), target.level in TOLD))
     for modality, found in hits.items():
         if not found:
             continue
-        is_hit, chance, goes = (np.array(column, dtype=float) for column in zip(*found, strict=True))
+        is_hit, chance, goes, told = (np.array(column, dtype=float) for column in zip(*found, strict=True))
         share = float(is_hit.mean())
         yield {
             "method": config.name,
@@ -145,9 +148,11 @@ def pointing(
             "hit": round(share, 3),
             "se": round(float(np.sqrt(share * (1 - share) / len(found))), 3),
             "chance": round(float(chance.mean()), 3),
-            "asked_for": ASKED[modality],
+            "asked_for": ASKED.get(modality),
             "hit_where_the_model_goes_by_it": round(float(is_hit[goes == 1].mean()), 3) if goes.any() else None,
             "n_where_it_does": int(goes.sum()),
+            "hit_where_the_finding_is_there": round(float(is_hit[told == 1].mean()), 3) if told.any() else None,
+            "n_where_it_is": int(told.sum()),
             "weighs_nothing_there": silent[modality],
             "p50_seconds": round(float(np.median(seconds)), 3),
         }

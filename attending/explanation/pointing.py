@@ -20,18 +20,22 @@ from attending.diagnosis import Explanation
 from attending.records.clinic.reasons import Reason
 from attending.records.clinic.world import SHADOWS
 
-MODALITIES: Mapping[str, tuple[type[Evidence], ...]] = {"film": (Scan,), "note": (Note,), "value": (Lab, Sign)}
+MODALITIES: Mapping[str, tuple[type[Evidence], ...]] = {"film": (Scan,), "note": (Note,), "value": (Lab,), "sign": (Sign,)}
 """What is asked about, and the kinds of evidence it lies in."""
-_OF = {"film": "film", "note": "note", "labs": "value", "signs": "value"}
+_OF = {"film": "film", "note": "note", "labs": "value", "signs": "sign"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Target:
-    """Where one reason lies in a case: pieces of evidence, and within them characters or pixels (None: the whole)."""
+    """Where one reason lies in a case: pieces of evidence, and within them characters or pixels (None: the whole).
+
+    `level` is what it says: "present", "high", or that it is not so.
+    """
 
     finding: str
     disease: str
     modality: str
+    level: str
     log_odds: float
     evidence: frozenset[int]
     span: Characters | None = None
@@ -79,6 +83,7 @@ def targets_of(case: Case, reasons: Mapping[str, Sequence[Reason]], *, carry: Ca
                     finding=reason.finding,
                     disease=disease,
                     modality=modality,
+                    level=reason.level,
                     log_odds=reason.log_odds,
                     evidence=pieces,
                     span=span if isinstance(span, Characters) else None,

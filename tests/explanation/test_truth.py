@@ -158,7 +158,9 @@ def test_targets_are_hit_in_their_centre_and_chance_is_counted() -> None:
     film = next(i for i, e in enumerate(WHOLE.evidence) if isinstance(e, Scan))
     mask = np.zeros((40, 32), dtype=bool)
     mask[4:12, 4:12] = True
-    target = Target(finding="patch", disease="sick", modality="film", log_odds=1.0, evidence=frozenset({film}), mask=mask)
+    target = Target(
+        finding="patch", disease="sick", modality="film", level="present", log_odds=1.0, evidence=frozenset({film}), mask=mask
+    )
     boxes = [Box(0, 0, 16, 16), Box(0, 16, 16, 32), Box(16, 0, 32, 16), Box(16, 16, 32, 32)]
     for heaviest, is_hit in ((0, True), (3, False)):
         weights = tuple((Place(film, box), -2.0 if n == heaviest else 0.5) for n, box in enumerate(boxes))
@@ -188,7 +190,7 @@ def test_reasons_read_from_files_are_those_of_the_clinic(tmp_path: Path) -> None
                 n_masks += 1
                 assert np.array_equal(one.mask, other.mask)
         for target in own:
-            assert all(isinstance(case.evidence[i], {"film": Scan, "note": Note, "value": (Lab, Sign)}[target.modality])
+            assert all(isinstance(case.evidence[i], {"film": Scan, "note": Note, "value": Lab, "sign": Sign}[target.modality])
                        for i in target.evidence)  # fmt: skip
         for modality, chosen in questions(own).items():
             assert abs(chosen.log_odds) == max(abs(t.log_odds) for t in own if t.modality == modality)
@@ -198,7 +200,7 @@ def test_reasons_read_from_files_are_those_of_the_clinic(tmp_path: Path) -> None
 
 def test_the_known_reasons_stand_beside_the_explanation() -> None:
     labs = frozenset(i for i, e in enumerate(WHOLE.evidence) if isinstance(e, Lab) and e.code == "wbc")
-    target = Target(finding="wbc", disease="sick", modality="value", log_odds=2.0, evidence=labs)
+    target = Target(finding="wbc", disease="sick", modality="value", level="high", log_odds=2.0, evidence=labs)
     model = plant_value(model_of(), "wbc")
     config = OcclusionConfig()
     explanation = config.build(model, ()).explain(WHOLE, "sick")
