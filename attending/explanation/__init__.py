@@ -4,7 +4,7 @@ from attending.explanation.attention import AttentionConfig, AttentionFlowConfig
 from attending.explanation.catalog import EXPLAINERS, explainer_named
 from attending.explanation.explainer import Account, Explainer, ExplainerConfig, ExplanationError
 from attending.explanation.gradients import GradientsConfig
-from attending.explanation.occlusion import OcclusionConfig
+from attending.explanation.occlusion import OcclusionConfig, WindowOcclusionConfig
 from attending.explanation.place_shapley import PlaceShapleyConfig
 from attending.explanation.shapley import Shapley, ShapleyConfig, Shares
 
@@ -22,5 +22,6 @@ __all__ = [
     "Shapley",
     "ShapleyConfig",
     "Shares",
+    "WindowOcclusionConfig",
     "explainer_named",
 ]

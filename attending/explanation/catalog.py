@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from attending.explanation.attention import AttentionConfig, AttentionFlowConfig
 from attending.explanation.explainer import ExplainerConfig, ExplanationError
 from attending.explanation.gradients import GradientsConfig
-from attending.explanation.occlusion import OcclusionConfig
+from attending.explanation.occlusion import OcclusionConfig, WindowOcclusionConfig
 from attending.explanation.place_shapley import PlaceShapleyConfig
 from attending.explanation.shapley import ShapleyConfig
 
@@ -15,6 +15,7 @@ EXPLAINERS: Mapping[str, ExplainerConfig] = {
         ShapleyConfig(),
         PlaceShapleyConfig(),
         OcclusionConfig(),
+        WindowOcclusionConfig(),
         GradientsConfig(),
         AttentionConfig(),
         AttentionFlowConfig(),

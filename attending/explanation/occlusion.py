@@ -14,6 +14,7 @@ from attending.case import Case
 from attending.diagnosis import Explanation
 from attending.explanation.explainer import Explainer, ExplainerConfig, column_of
 from attending.explanation.opened import OpenCase
+from attending.explanation.vicinity import vicinity
 from attending.model.trained import TrainedModel
 
 
@@ -29,19 +30,39 @@ class OcclusionConfig(ExplainerConfig):
         return Occlusion(model)
 
 
-class Occlusion(Explainer):
-    """One answer for each place that is gone."""
+@dataclass(frozen=True, kw_only=True)
+class WindowOcclusionConfig(ExplainerConfig):
+    """As occlusion, where the places within `reach` words or cells go too and the middle one gets the weight.
 
-    def __init__(self, model: TrainedModel) -> None:
-        self.model = model
+    For what several neighbours tell together: a shadow over four cells, a phrase whose words are read in their context.
+    """
+
+    name: ClassVar[str] = "window-occlusion"
+    told: ClassVar[str] = "what the calibrated answer loses when this place and those next to it are taken away"
+    reach: int = 1
+
+    def __post_init__(self) -> None:
+        if self.reach < 1:
+            raise ValueError(f"reach={self.reach}: at least 1 is needed; a single place is what occlusion takes away")
+
+    def build(self, model: TrainedModel, reference: Sequence[Case]) -> "Occlusion":
+        """The explainer."""
+        return Occlusion(model, method=self.name, reach=self.reach)
+
+
+class Occlusion(Explainer):
+    """One answer for each place that is gone, with those within `reach` of it."""
+
+    def __init__(self, model: TrainedModel, *, method: str = OcclusionConfig.name, reach: int = 0) -> None:
+        self.model, self.method, self.reach = model, method, reach
 
     def explain(self, case: Case, finding: str) -> Explanation:
         """Signed: above 0 speaks for the finding."""
         column = column_of(self.model.task, finding)
         opened = OpenCase(self.model, case)
-        kept = np.concatenate([np.ones((1, len(opened)), dtype=bool), ~np.eye(len(opened), dtype=bool)])
-        scores = opened.scores(kept)[:, column]
+        gone = vicinity(opened.places, reach=self.reach)
+        scores = opened.scores(np.concatenate([np.ones((1, len(opened)), dtype=bool), ~gone]))[:, column]
         lost = scores[0] - scores[1:]
         return Explanation(
-            finding=finding, method=OcclusionConfig.name, weights=tuple(zip(opened.places, map(float, lost), strict=True))
+            finding=finding, method=self.method, weights=tuple(zip(opened.places, map(float, lost), strict=True))
         )

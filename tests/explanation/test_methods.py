@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attending.attention import GroupedConfig, LatentConfig, WindowedConfig
-from attending.case import Demographics, Lab, Note, Place, Scan, Sign
+from attending.case import Box, Characters, Demographics, Lab, Note, Place, Scan, Sign
 from attending.explanation import (
     EXPLAINERS,
     AttentionConfig,
@@ -17,10 +17,12 @@ from attending.explanation import (
     OcclusionConfig,
     PlaceShapleyConfig,
     Shapley,
+    WindowOcclusionConfig,
     explainer_named,
 )
 from attending.explanation.opened import OpenCase
 from attending.explanation.scale import score_of
+from attending.explanation.vicinity import vicinity
 from attending.model.trained import TrainedModel
 from tests.explanation.models_at_hand import ATTENTION, CASES, EITHER, TASK, WHOLE, model_of, plant_value
 
@@ -121,6 +123,31 @@ def test_occlusion_is_the_difference_of_two_answers() -> None:
     sign = next(index for index, e in enumerate(WHOLE.evidence) if isinstance(e, Sign))
     scores = score_of(model.probability([WHOLE, WHOLE.without(Sign)]), is_exclusive=False)[:, 0]
     assert weights[Place(sign)] == pytest.approx(scores[0] - scores[1], abs=1e-5)
+
+
+def test_a_window_takes_the_neighbours_too() -> None:
+    """By hand: words by order, cells by rows and columns, values alone."""
+    words = [Place(0, Characters(start, start + 2)) for start in (0, 5, 9, 20)]
+    cells = [Place(1, Box(top, left, top + 8, left + 8)) for top in (0, 8, 16) for left in (0, 8, 16)]
+    near = vicinity([*words, *cells, Place(2), Place(3)], reach=1)
+    assert near[1].nonzero()[0].tolist() == [0, 1, 2]
+    assert near[3].nonzero()[0].tolist() == [2, 3]
+    assert near[4 + 4, 4:13].all()
+    assert near[4].nonzero()[0].tolist() == [4, 5, 7, 8]
+    assert near[13].nonzero()[0].tolist() == [13]
+    assert (near == near.T).all()
+    assert np.array_equal(vicinity([*words, *cells], reach=0), np.eye(13, dtype=bool))
+    with pytest.raises(ValueError, match="reach=0"):
+        WindowOcclusionConfig(reach=0)
+
+
+def test_a_window_over_everything_takes_the_whole_modality() -> None:
+    model = MODELS["plain"]
+    weights = dict(WindowOcclusionConfig(reach=99).build(model, ()).explain(WHOLE, "sick").weights)
+    note = next(index for index, e in enumerate(WHOLE.evidence) if isinstance(e, Note))
+    scores = score_of(model.probability([WHOLE, WHOLE.without(Note)]), is_exclusive=False)[:, 0]
+    of_note = [weight for place, weight in weights.items() if place.evidence == note]
+    assert of_note == pytest.approx([scores[0] - scores[1]] * len(of_note), abs=1e-5)
 
 
 def test_sampled_values_of_places_add_up_and_agree_with_exact_ones() -> None:
