@@ -92,7 +92,7 @@ def explain(
     finding: Annotated[str, typer.Option("--finding", help="Findings to explain, as a,b,c (default: the likeliest).")] = "",
     method: Annotated[
         str, typer.Option("--method", help="Ways to weigh places, as a,b,c; shapley over modalities is always there.")
-    ] = "place-shapley,occlusion,integrated-gradients,attention",
+    ] = "window-occlusion,occlusion,place-shapley,integrated-gradients,attention",
     where: WhereOption = None,
     labs: LabsOption = None,
     notes: NotesOption = None,

@@ -28,7 +28,7 @@ class Asked:
     """What to explain and by which methods; no finding: the one with the highest probability. Raises for unknown methods."""
 
     findings: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ("occlusion",)
+    methods: tuple[str, ...] = ("window-occlusion",)
     n_reference: int = 64
     n_similar: int = 0
     seed: int = 0
