@@ -68,7 +68,7 @@ def examine(
             is_good=found.insertion.is_above,
         ),
         Score(
-            asked=f"Networks that differ by seed explain alike (rank correlation, {siblings.n_pairs} pairs)",
+            asked="Networks that differ by seed explain alike (mean rank correlation of two)",
             answer=_likeness(siblings),
             measured_on=where,
             is_good=None if siblings.value is None else siblings.value >= SURVIVES,
