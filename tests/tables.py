@@ -23,7 +23,11 @@ from attending.training.settings import TrainingConfig
 
 ATTENTION = GroupedConfig(dim=16, n_heads=2)
 TABULAR: tuple[ModalityConfig, ...] = (NumbersConfig(n_bins=4), SignsConfig(), DemographicsConfig(n_bins=4))
-EVERYTHING: tuple[ModalityConfig, ...] = (*TABULAR, TextConfig(min_patients=2, chunk=32), ImageConfig(side=16, n_atoms=8, hidden=8))
+EVERYTHING: tuple[ModalityConfig, ...] = (
+    *TABULAR,
+    TextConfig(min_patients=2, chunk=32),
+    ImageConfig(side=16, n_atoms=8, hidden=8),
+)
 
 
 def tiny_recipe(
