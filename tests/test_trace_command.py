@@ -31,7 +31,7 @@ def model_over(folder: Path, *, reads_notes: bool = True) -> Path:
     intake = taken_in(table, target="sick", ignore="kind,a,b")
     attention = GroupedConfig(dim=16, n_heads=2)
     notes = TextConfig(min_patients=2, chunk=8, attention=attention, n_summaries=2)
-    recipe: Recipe = tiny_recipe(modalities=(*TABULAR, notes, ImageConfig(side=16, channels=4)) if reads_notes else TABULAR)
+    recipe: Recipe = tiny_recipe(modalities=(*TABULAR, notes, ImageConfig(side=16, n_atoms=8, hidden=8)) if reads_notes else TABULAR)
     config = replace(recipe.diagnoser, fusion=(attention,), pair_rank=2)
     tokenizers = Tokenizers.fit(config, intake.cases)
     torch.manual_seed(0)
