@@ -7,7 +7,8 @@ For each generator seed: 2,000 patients to train on, fresh ones (style, template
 training seed: the share of the oracle's AUROC lift that `fused` reaches (mean over diseases; the oracle sees what is
 expressed), the log-loss gap, and the macro AUROC differences to every single modality and to late fusion, with paired bootstrap
 intervals over patients. Then, per modality: `fused` answering without it, less a model trained without it. Generators 900 to
-999 and 7001 were used in development. Prints a line per result as it comes; --json FILE keeps them.
+999 and 7001 were used in development; 7102, 7203 and 7304 have judged: choose nothing by them. Prints a line per result as it
+comes; --json FILE keeps them.
 """
 
 import argparse

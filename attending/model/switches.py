@@ -140,10 +140,10 @@ def _search(tokenizers: Mapping[Kind, Tokenizer], cases: Sequence[Case], *, most
                 best = (float(chance[place]), states, place, reads)
         assert best is not None
         log10_chance, states, place, reads = best[0] + math.log10(n_asked), *best[1:]
-        switch = Switch(states=states, fact=facts[states].names[place], reads=reads, log10_chance=round(log10_chance, 1))
         if log10_chance > math.log10(CHANCE):
             break
-        found.append(switch)
+        fact = facts[states].names[place]
+        found.append(Switch(states=states, fact=fact, reads=reads, log10_chance=round(log10_chance, 1)))
         stated = facts[states].stated[:, [place]]
         terms.append(np.concatenate([stated, stated * sketches[reads]], axis=1))
     return tuple(found)
