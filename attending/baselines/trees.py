@@ -25,6 +25,34 @@ class AsTheyAre(Encoding):
         return values
 
 
+MOST_BINS = 255
+"""Distinct values of a field that histogram boosting can tell apart."""
+
+
+class Binned(Encoding):
+    """Fields of more than `MOST_BINS` distinct values by the number of their quantile bin, the others unchanged.
+
+    Histogram boosting would bin them itself by the same rule, anew for every bag and finding, and its percentiles of weighted
+    rows took eight times as long as its trees (journal, "Time of a run"). A tree asks only what is above what.
+    """
+
+    def __init__(self, values: Float[np.ndarray, "case column"]) -> None:
+        self.edges: dict[int, np.ndarray] = {}
+        for column, found in enumerate(values.T):
+            known = found[~np.isnan(found)]
+            if len(np.unique(known)) > MOST_BINS:
+                inner = np.linspace(0.0, 1.0, MOST_BINS + 1)[1:-1]
+                self.edges[column] = np.unique(np.quantile(known, inner, method="averaged_inverted_cdf"))
+
+    def features(self, values: Float[np.ndarray, "case column"]) -> Float[np.ndarray, "case feature"]:
+        """Bins or values; NaN stays NaN."""
+        binned = np.array(values, dtype=float)
+        for column, edges in self.edges.items():
+            known = ~np.isnan(binned[:, column])
+            binned[known, column] = np.searchsorted(edges, binned[known, column], side="left")
+        return binned
+
+
 @dataclass(frozen=True, kw_only=True)
 class BoostedTreesConfig(TabularConfig):
     """Histogram gradient boosting, the mean of `bags` fits to bootstrap samples.
@@ -43,8 +71,8 @@ class BoostedTreesConfig(TabularConfig):
     features_per_split: float = 0.3
 
     def encoding(self, fields: Fields, values: Float[np.ndarray, "case column"]) -> Encoding:
-        """None: trees read fields as they are."""
-        return AsTheyAre()
+        """Bins, once for all bags and findings."""
+        return Binned(values)
 
     def classifier(self, seed: int) -> Classifier:
         """A fresh bag of boosted trees."""

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from attending.baselines.baseline import patient_weights, prevalence
 from attending.baselines.circumstances import circumstances
 from attending.baselines.fields import learn_fields
 from attending.baselines.film import CELLS, ORIENTATIONS, THUMBNAIL, scan_features
 from attending.baselines.ridge import INNER_FOLDS, _folds
+from attending.baselines.trees import MOST_BINS, Binned
 from attending.case import Censoring, Demographics, Evidence, Lab, Scan, Sign, Unit
 from attending.diagnosis import Task
 from tests.baselines.drawn import draw
@@ -107,3 +109,33 @@ def test_ridge_folds_keep_groups_whole():
     assert set(folds) == set(range(INNER_FOLDS))
     for group in set(groups):
         assert len({fold for fold, name in zip(folds, groups, strict=True) if name == group}) == 1
+
+
+def test_binning_keeps_order_and_what_is_missing_and_leaves_few_values_alone():
+    rng = np.random.default_rng(0)
+    many, few = rng.lognormal(size=2000), rng.integers(0, 9, 2000) / 2.0
+    many[::7] = np.nan
+    values = np.stack([many, few], axis=1)
+    binned = Binned(values).features(values)
+    np.testing.assert_array_equal(binned[:, 1], few)
+    np.testing.assert_array_equal(np.isnan(binned[:, 0]), np.isnan(many))
+    order = np.argsort(many[~np.isnan(many)])
+    assert (np.diff(binned[~np.isnan(many), 0][order]) >= 0).all()
+    counts = np.unique(binned[~np.isnan(many), 0], return_counts=True)[1]
+    assert len(counts) == MOST_BINS
+    assert counts.max() - counts.min() <= 2
+    beyond = Binned(values).features(np.array([[-5.0, -5.0], [1e9, 1e9]]))
+    np.testing.assert_array_equal(beyond, [[0.0, -5.0], [MOST_BINS - 1, 1e9]])
+
+
+def test_trees_on_bins_say_what_trees_on_values_say():
+    """Of rows without weights, histogram boosting bins by the same rule: the same bits."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(1500, 3))
+    truth = rng.random(1500) < 1 / (1 + np.exp(-2 * values[:, 0] * values[:, 1]))
+    settings = {"max_iter": 40, "max_leaf_nodes": 6, "early_stopping": False, "random_state": 0}
+    encoding = Binned(values[:1000])
+    on_values = HistGradientBoostingClassifier(**settings).fit(values[:1000], truth[:1000])
+    on_bins = HistGradientBoostingClassifier(**settings).fit(encoding.features(values[:1000]), truth[:1000])
+    said = on_values.predict_proba(values[1000:])[:, 1], on_bins.predict_proba(encoding.features(values[1000:]))[:, 1]
+    np.testing.assert_array_equal(*said)
