@@ -3,6 +3,7 @@
 Knows torch and nothing of medicine; can be lifted out and used alone.
 """
 
+from attending.attention.auxiliary import auxiliary_losses
 from attending.attention.catalog import MECHANISMS, config_from, name_of, settings_of
 from attending.attention.clustered import ClusteredAttention, ClusteredConfig
 from attending.attention.clusters import HeadClusters, find_clusters, group_heads
@@ -65,6 +66,7 @@ __all__ = [
     "WindowedConfig",
     "YarnScaling",
     "attend",
+    "auxiliary_losses",
     "blocks",
     "causal",
     "config_from",

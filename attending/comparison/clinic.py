@@ -1,8 +1,7 @@
 """What attention does for diagnoses: one network on the synthetic clinic, with a block of each mechanism among its tokens.
 
 Every mechanism is trained on the same folds with the same seeds for as many steps, and answers for patients whom it has not
-seen. The findings' queries read with grouped attention in all of them, because not every mechanism can look at a context. An
-indexer learns nothing here: the recipe has no loss for it, and it picks as it began.
+seen. The findings' queries read with grouped attention in all of them, because not every mechanism can look at a context.
 """
 
 from collections.abc import Iterator, Sequence

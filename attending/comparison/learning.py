@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from attending.attention import IndexedConfig, Mask, Mechanism, MechanismConfig
+from attending.attention import IndexedConfig, Mask, MechanismConfig, auxiliary_losses
 from attending.comparison.contenders import Contender, mask_of
 from attending.comparison.tasks import NOT_ASKED, SmallTask
 from attending.model.fusion import Block
@@ -45,26 +45,12 @@ class Reader(nn.Module):
 
     def forward(self, symbols: Int[Tensor, "sample place"], *, mask: Mask) -> Float[Tensor, "sample place symbol"]:
         """Logits of the answer at every place."""
-        return self.norm(self._read(symbols, mask)[0]) @ self.symbol.T
-
-    def with_auxiliary(self, symbols: Tensor, *, mask: Mask) -> tuple[Tensor, Tensor]:
-        """The same, and what the mechanisms ask to be trained on beside the task."""
-        x, asked = self._read(symbols, mask)
-        return self.norm(x) @ self.symbol.T, asked
-
-    def _read(self, symbols: Tensor, mask: Mask) -> tuple[Tensor, Tensor]:
         x = self.symbol[symbols]
         x = x + nn.functional.pad(self.before(x)[:, :-1], (0, 0, 1, 0))
         x = x + sinusoids(symbols.shape[1], x.shape[2]) * x.shape[2] ** -0.5
-        asked = x.new_zeros(())
         for block in self.blocks:
-            assert isinstance(block, Block)
-            attention = block.attention
-            assert isinstance(attention, Mechanism)
-            if self.training:
-                asked = asked + attention.auxiliary_loss(block.attention_norm(x), mask=mask)
             x = block(x, mask=mask)
-        return x, asked
+        return self.norm(x) @ self.symbol.T
 
 
 def sinusoids(length: int, dim: int) -> Float[Tensor, "place dim"]:
@@ -115,10 +101,11 @@ def trained(
             for group in optimiser.param_groups:
                 group["lr"] = plan.learning_rate * _pace(step, plan)
             symbols, answers = task.draw(plan.batch, drawn)
-            logits, beside = network.with_auxiliary(symbols, mask=mask)
+            with auxiliary_losses(network) as beside:
+                logits = network(symbols, mask=mask)
             loss = nn.functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), ignore_index=NOT_ASKED)
             optimiser.zero_grad(set_to_none=True)
-            (loss + beside).backward()
+            sum(beside, loss).backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             heard()

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from attending.attention import auxiliary_losses
 from attending.case import Case
 from attending.diagnosis import Task
 from attending.model.diagnoser import Diagnoser
@@ -128,12 +129,14 @@ class Training:
             group["lr"] = self._rate(step) * group["pace"]
         share = self.config.alone_weight
         alone: list[tuple[Tensor, Tensor]] = []
-        with torch.autocast(self._device_type, torch.bfloat16, enabled=self._is_bfloat16):
+        faster = torch.autocast(self._device_type, torch.bfloat16, enabled=self._is_bfloat16)
+        with faster, auxiliary_losses(self.network) as beside:
             if share:
                 logits, alone = self.network.together_and_alone(batch.inputs)
             else:
                 logits = self.network(batch.inputs)
-        together = loss = self._loss(logits, batch, batch.weight)
+        together = self._loss(logits, batch, batch.weight)
+        loss = sum(beside, together)
         for one, is_its_own in alone:
             loss = loss + share * self._loss(one, batch, batch.weight * is_its_own)
         self.optimiser.zero_grad(set_to_none=True)

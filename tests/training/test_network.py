@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from attending.attention import IndexedConfig
 from attending.case import Case, CaseId, Demographics, Lab, Sign
 from attending.diagnosis import Task
 from attending.model.absence import EvidenceDropout
@@ -144,6 +145,20 @@ def test_each_modality_is_also_taught_by_its_own_answer(cases: list[Case]) -> No
     assert len(wanted) > 20
     for name, p in network.named_parameters():
         torch.testing.assert_close(p.grad, wanted[name], msg=name)
+
+
+def test_an_indexer_in_the_fusion_is_taught(cases: list[Case]) -> None:
+    """The task's loss gives an indexer no gradient: picking has none. Without a loss of its own it stays as it began."""
+    recipe = tiny_recipe()
+    dim, n_heads = recipe.diagnoser.readout.dim, recipe.diagnoser.readout.n_heads
+    indexed = IndexedConfig(
+        dim=dim, n_heads=n_heads, latent_dim=8, rope_dim=4, nope_dim=4, value_dim=8, top_k=2, index_heads=2, index_dim=8
+    )
+    one = training(cases, recipe=replace(recipe, diagnoser=replace(recipe.diagnoser, fusion=(indexed,))))
+    one._step(one.cases, step=0)
+    gradients = [value.grad for name, value in one.network.named_parameters() if "indexer" in name]
+    assert gradients
+    assert all(grad is not None and grad.abs().sum() > 0 for grad in gradients)
 
 
 def test_the_order_of_an_epoch_follows_from_seed_and_epoch_alone(cases: list[Case]) -> None:
