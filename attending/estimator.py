@@ -129,7 +129,7 @@ class DiagnosisEstimator(ClassifierMixin, BaseEstimator):
         """Length and settling from inner folds, then every member on all cases."""
         learner = DiagnoserLearner(name="fused", diagnoser=recipe.diagnoser, training=recipe.training)
         length, held_out = self._inner(cases, learner)
-        tokenizers = Tokenizers.fit(recipe.diagnoser, cases)
+        tokenizers = Tokenizers.fit(recipe.diagnoser, cases).with_gate(cases)
         networks = []
         for member in range(learner.members):
             seed = seeded(self.random_state, 10_000, member)

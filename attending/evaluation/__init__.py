@@ -4,7 +4,7 @@ from attending.evaluation.catalog import METRICS
 from attending.evaluation.conformal import Conformal, fit_conformal, fit_cross_conformal
 from attending.evaluation.curve import calibration_curve, decision_curve, risk_coverage, risk_distribution
 from attending.evaluation.estimate import Estimate
-from attending.evaluation.gate import Gate, fit_gate
+from attending.evaluation.gate import Gate, Trait, fit_gate
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.judgement import judge
 from attending.evaluation.outcomes import Outcomes
@@ -31,6 +31,7 @@ __all__ = [
     "Rule",
     "SiteSummary",
     "Terms",
+    "Trait",
     "calibration_curve",
     "choose_threshold",
     "decision_curve",

@@ -1,43 +1,101 @@
-"""A gate against cases unlike those trained on: distance from the training cases, with a limit fixed without the test part.
+"""A gate against cases unlike those trained on: how unusual each thing about a case is, with a limit that no test case moved.
 
-Mahalanobis distance with a shrunk covariance (Ledoit & Wolf 2004) over any vector a model has for a case. It knows what is
-unusual, not what is wrong; a case inside the gate may still be answered badly.
+Every trait (a film, a note, one laboratory value) has a Mahalanobis distance of its own, so that absence counts for nothing and
+the gate can say what is unlike. Covariances are shrunk (Ledoit & Wolf 2004); past the main directions all others share one
+variance (Tipping & Bishop 1999). It knows what is unusual, not what is wrong: a case inside may still be answered badly.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+DIRECTIONS = 32
+"""Main directions of a trait that have a variance of their own."""
+FOLDS = 5
+FEWEST = 20
+"""Groups of usual cases from which on a trait is judged at all."""
+_HALF, _MOST = 0.5, 0.95
+"""Quantiles of usual distances that are the 0 and the 1 of strangeness, whatever a trait's number of dimensions."""
+_NEAREST, _NARROWEST = 0.1, 0.05
+"""Distances below this are alike; and the least that the two quantiles of a log distance are taken to lie apart."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trait:
+    """One thing about each case, as numbers. Rows of cases that are not `there` count for nothing."""
+
+    values: Float[np.ndarray, "case number"]
+    there: Bool[np.ndarray, " case"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shape:
+    """What is usual of one trait. `rest` is the variance in every direction but the main ones (0: there are no others).
+
+    `half` and `most` are the log distances below which half and 95 % of usual cases lie.
+    """
+
+    mean: Float[np.ndarray, " number"]
+    directions: Float[np.ndarray, "number direction"]
+    variances: Float[np.ndarray, " direction"]
+    rest: float
+    half: float
+    most: float
+
+    def distance(self, values: Float[np.ndarray, "case number"]) -> Float[np.ndarray, " case"]:
+        """Mahalanobis distance from the mean; infinite or not a number where a value is, or is too large to be squared."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            away = np.asarray(values, dtype=float) - self.mean
+            along = away @ self.directions
+            squared = (along**2 / self.variances).sum(axis=1)
+            if self.rest:
+                squared = squared + np.maximum((away**2).sum(axis=1) - (along**2).sum(axis=1), 0.0) / self.rest
+            return np.sqrt(squared)
+
+    def strangeness(self, distance: Float[np.ndarray, " case"]) -> Float[np.ndarray, " case"]:
+        """0 at the usual median distance, 1 at the 95th percentile, by logs; infinite where the distance is not a number."""
+        logs = np.log(np.maximum(distance, _NEAREST))
+        return np.where(np.isnan(logs), np.inf, (logs - self.half) / max(self.most - self.half, _NARROWEST))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gate:
-    """Cases farther than `limit` are outside. `outlying` is the share of usual cases that it turns away."""
+    """Cases with a trait stranger than `limit` are outside. `outlying` is the share of usual cases that it turns away."""
 
-    mean: Float[np.ndarray, " dim"]
-    precision: Float[np.ndarray, "dim dim"]
+    shapes: Mapping[str, Shape]
     limit: float
     outlying: float
     n: int
 
-    def distance(self, features: Float[np.ndarray, "case dim"]) -> Float[np.ndarray, " case"]:
-        """Mahalanobis distance of each case from the training cases."""
-        away = np.asarray(features, dtype=float) - self.mean
-        return np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", away, self.precision, away), 0.0))
-
-    def outside(self, features: Float[np.ndarray, "case dim"]) -> Bool[np.ndarray, " case"]:
-        """Whether each case is farther than the limit; a case with a number that is not finite is."""
-        distance = self.distance(features)
-        return ~(distance <= self.limit)
+    def outside(self, traits: Mapping[str, Trait]) -> tuple[str | None, ...]:
+        """Per case the name of its strangest trait where that is past the limit, else None."""
+        names = [name for name in self.shapes if name in traits]
+        if not names:
+            n = len(next(iter(traits.values())).there) if traits else 0
+            return (None,) * n
+        by_trait = np.stack([_strangeness(self.shapes[name], traits[name]) for name in names], axis=1)
+        strangest = by_trait.argmax(axis=1)
+        past = by_trait.max(axis=1) > self.limit
+        return tuple(names[trait] if is_past else None for trait, is_past in zip(strangest, past, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON (`limit` None: nothing is turned away)."""
         return {
-            "mean": self.mean.tolist(),
-            "precision": self.precision.tolist(),
+            "shapes": {
+                name: {
+                    "mean": shape.mean.tolist(),
+                    "directions": shape.directions.tolist(),
+                    "variances": shape.variances.tolist(),
+                    "rest": shape.rest,
+                    "half": shape.half,
+                    "most": shape.most,
+                }
+                for name, shape in self.shapes.items()
+            },
             "limit": self.limit if np.isfinite(self.limit) else None,
             "outlying": self.outlying,
             "n": self.n,
@@ -48,34 +106,75 @@ class Gate:
         """The inverse of `to_dict`."""
         limit = written["limit"]
         return cls(
-            mean=np.array(written["mean"], dtype=float),
-            precision=np.array(written["precision"], dtype=float),
+            shapes={
+                name: Shape(
+                    mean=np.array(shape["mean"], dtype=float),
+                    directions=np.array(shape["directions"], dtype=float),
+                    variances=np.array(shape["variances"], dtype=float),
+                    rest=float(shape["rest"]),
+                    half=float(shape["half"]),
+                    most=float(shape["most"]),
+                )
+                for name, shape in written["shapes"].items()
+            },
             limit=float("inf") if limit is None else float(limit),
             outlying=float(written["outlying"]),
             n=int(written["n"]),
         )
 
 
-def fit_gate(train: Float[np.ndarray, "case dim"], calibrate: Float[np.ndarray, "case dim"], *, outlying: float = 0.01) -> Gate:
-    """Shape from the training cases, limit from held-out ones: of cases like those, at most `outlying` fall outside.
+def fit_gate(traits: Mapping[str, Trait], *, groups: Sequence[object], outlying: float = 0.01, seed: int = 0) -> Gate:
+    """From usual cases alone, by cross-fitting: each is judged by shapes that the others of its group's fold had no part in.
 
-    With fewer than ⌈1/outlying⌉ − 1 held-out cases nothing is turned away (the limit is infinite).
+    `groups` are the patients (or wider) of the cases. Of one case per group at most `outlying` falls outside; with fewer than
+    ⌈1/outlying⌉ − 1 groups nothing is turned away (the limit is infinite).
     """
-    if len(train) < 2:
-        raise ValueError(f"a gate needs at least 2 training cases, found {len(train)}")
-    mean = train.mean(axis=0)
-    open_gate = Gate(
-        mean=mean,
-        precision=np.linalg.inv(shrunk_covariance(train)),
-        limit=float("inf"),
-        outlying=outlying,
-        n=len(calibrate),
+    members, whose = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    fold = np.random.default_rng(seed).permutation(len(members))[whose] % FOLDS
+    shapes, strange = {}, [np.full(len(whose), -np.inf)]
+    for name, trait in traits.items():
+        if len(np.unique(whose[trait.there])) < FEWEST:
+            continue
+        shapes[name], distance = _cross_fitted(trait, fold)
+        strange.append(np.where(trait.there, shapes[name].strangeness(distance), -np.inf))
+    first = np.unique(whose, return_index=True)[1]
+    usual = np.sort(np.max(strange, axis=0)[first])
+    rank = ceil((len(usual) + 1) * (1.0 - outlying))
+    limit = float(usual[rank - 1]) if 0 < rank <= len(usual) and shapes else float("inf")
+    return Gate(shapes=shapes, limit=limit, outlying=outlying, n=len(usual))
+
+
+def _strangeness(shape: Shape, trait: Trait) -> Float[np.ndarray, " case"]:
+    """Nothing is less strange than what is absent."""
+    strange = np.full(len(trait.there), -np.inf)
+    strange[trait.there] = shape.strangeness(shape.distance(trait.values[trait.there]))
+    return strange
+
+
+def _cross_fitted(trait: Trait, fold: np.ndarray) -> tuple[Shape, Float[np.ndarray, " case"]]:
+    """The shape of all cases, and each case's distance from the shape of the other folds."""
+    values = np.asarray(trait.values, dtype=float)
+    distance = np.zeros(len(values))
+    for number in range(FOLDS):
+        inside, asked = trait.there & (fold != number), trait.there & (fold == number)
+        if asked.any():
+            distance[asked] = _shape(values[inside]).distance(values[asked])
+    half, most = np.log(np.maximum(np.quantile(distance[trait.there], (_HALF, _MOST)), _NEAREST))
+    return replace(_shape(values[trait.there]), half=float(half), most=float(most)), distance
+
+
+def _shape(values: Float[np.ndarray, "case number"]) -> Shape:
+    variances, directions = np.linalg.eigh(shrunk_covariance(values))
+    variances, directions = variances[::-1], directions[:, ::-1]
+    rest = variances[DIRECTIONS:]
+    return Shape(
+        mean=values.mean(axis=0),
+        directions=directions[:, :DIRECTIONS],
+        variances=variances[:DIRECTIONS],
+        rest=float(rest.mean()) if len(rest) else 0.0,
+        half=0.0,
+        most=1.0,
     )
-    rank = ceil((len(calibrate) + 1) * (1.0 - outlying))
-    if rank > len(calibrate):
-        return open_gate
-    limit = float(np.sort(open_gate.distance(calibrate))[rank - 1])
-    return Gate(mean=mean, precision=open_gate.precision, limit=limit, outlying=outlying, n=len(calibrate))
 
 
 def shrunk_covariance(features: Float[np.ndarray, "case dim"]) -> Float[np.ndarray, "dim dim"]:

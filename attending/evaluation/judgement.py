@@ -15,7 +15,7 @@ from attending.evaluation.estimation import Numbering, measure
 from attending.evaluation.inquiry import Terms, ask
 from attending.evaluation.outcomes import Outcomes
 from attending.evaluation.result import EvaluationError, Result
-from attending.evaluation.sets import set_rows
+from attending.evaluation.sets import abstention_rows, set_rows
 from attending.evaluation.sites import site_rows
 
 
@@ -66,7 +66,8 @@ def judge(
         rows.extend(rows_of(one, values, terms, models[one.model]))
     whole = {(a.model, a.finding): (a, m) for a, m in zip(asked, measured, strict=True) if a.is_whole}
     rows.extend(macro_rows(whole, models, terms))
-    rows.extend(row for model, outcomes in models.items() for row in set_rows(outcomes, model, terms))
+    for model, outcomes in models.items():
+        rows.extend((*set_rows(outcomes, model, terms), *abstention_rows(outcomes, model, terms)))
     rows.extend(site_rows(models[primary], primary, terms))
     rows.extend(difference_rows(whole, models, primary, terms))
     return tuple(rows)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from attending.case import Case, Demographics, Evidence, Place
+from attending.evaluation.gate import Trait
 from attending.model.features import FieldEncoder, FieldInputs, field_sketch, piecewise_linear, quantile_edges
 from attending.model.modality import ModalityConfig, Sketch, Tokenizer
 from attending.model.tokens import Inputs
@@ -91,6 +92,15 @@ class DemographicsTokenizer(Tokenizer):
     def sketch(self, inputs: Inputs) -> Sketch:
         """All features of all slots."""
         return field_sketch(inputs)
+
+    def traits(self, cases: Sequence[Case], inputs: Inputs) -> Mapping[str, Trait]:
+        """Age."""
+        values, there = np.zeros((len(cases), 1)), np.zeros(len(cases), dtype=bool)
+        for row, case in enumerate(cases):
+            for slot, _, known in self._known(case):
+                if slot == AGE and known.age_years is not None:
+                    values[row, 0], there[row] = known.age_years, True
+        return {"age": Trait(values=values, there=there)}
 
     def build(self, dim: int) -> FieldEncoder:
         """A map for age, a vector per sex."""

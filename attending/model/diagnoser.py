@@ -11,7 +11,7 @@ additive path lets what acts alone act simply, pairs and switches what acts by t
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,12 +20,15 @@ from torch import Tensor, nn
 from attending.attention import MechanismConfig, keep_keys
 from attending.case import Case, Demographics, Place
 from attending.diagnosis import Task
+from attending.evaluation.gate import Gate, Trait, fit_gate
 from attending.model.absence import EvidenceDropout
 from attending.model.fusion import Block, Readout, Summary
 from attending.model.modality import Encoder, ModalityConfig, Tokenizer
 from attending.model.pairs import Pairs
 from attending.model.switches import Switch, Switched, find_switches
 from attending.model.tokens import Batch, Inputs, Kind, Tokens
+
+NO_EVIDENCE = "no evidence of a kind that the model reads"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +65,14 @@ class DiagnoserConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenizers:
-    """One fitted tokenizer per kind of evidence that the training cases had, and the switches that they showed."""
+    """One fitted tokenizer per kind of evidence that the training cases had, the switches that they showed, and the gate.
+
+    `gate` is None until it is asked for (`with_gate`): a fit that is only compared needs none.
+    """
 
     by_kind: Mapping[Kind, Tokenizer]
     switches: tuple[Switch, ...] = ()
+    gate: Gate | None = None
 
     @classmethod
     def fit(cls, config: DiagnoserConfig, cases: Sequence[Case]) -> "Tokenizers":
@@ -76,6 +83,25 @@ class Tokenizers:
             kinds = ", ".join(modality.kind.__name__ for modality in config.modalities)
             raise ValueError(f"none of the {len(cases)} training cases has evidence of the kinds the model reads ({kinds})")
         return cls(by_kind=found, switches=find_switches(found, cases, most=config.switches))
+
+    def with_gate(self, cases: Sequence[Case]) -> "Tokenizers":
+        """The same with a gate fitted on these cases, those that all else was fitted on."""
+        return replace(self, gate=fit_gate(self._traits(cases), groups=[case.patient for case in cases]))
+
+    def unusable(self, cases: Sequence[Case]) -> tuple[str | None, ...]:
+        """Per case why it should not be answered: nothing to read, or something unlike what was trained on; None: answer it."""
+        nothing = [not any(case.of(kind) for kind in self.by_kind) for case in cases]
+        strange = (None,) * len(cases) if self.gate is None else self.gate.outside(self._traits(cases))
+        return tuple(
+            NO_EVIDENCE if is_empty else None if trait is None else f"{trait} is unlike what the model was trained on"
+            for is_empty, trait in zip(nothing, strange, strict=True)
+        )
+
+    def _traits(self, cases: Sequence[Case]) -> dict[str, Trait]:
+        found: dict[str, Trait] = {}
+        for tokenizer in self.by_kind.values():
+            found |= tokenizer.traits(cases, tokenizer.read(cases))
+        return found
 
     def batch(self, cases: Sequence[Case], task: Task) -> Batch:
         """Inputs, truth and weight of these cases. A case weighs 1 / (cases of its patient among these)."""

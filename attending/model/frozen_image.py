@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Float16, Int
 from torch import Tensor, nn
 
 from attending.case import Box, Case, Evidence, Place, Scan
+from attending.evaluation.gate import Trait
 from attending.model.embedding_cache import EmbeddingCache, States, one_thread
 from attending.model.modality import Encoder, ModalityConfig, Tokenizer
 from attending.model.pretrained import IMAGE_FILES, IMAGE_PREPARATION, EncoderError, find_encoder
@@ -160,6 +161,12 @@ class FrozenImageTokenizer(Tokenizer):
         ]
         found += [None] * (self.n_films * self.viewer.n_cells**2 - len(found))
         return (*found, *([None if latest else Place(-1)] if self.is_visible else []))
+
+    def traits(self, cases: Sequence[Case], inputs: Inputs) -> Mapping[str, Trait]:
+        """The mean state of the latest film."""
+        assert isinstance(inputs, FilmStates)
+        means = inputs.states.float().mean(dim=1).double().numpy()
+        return {"image": Trait(values=means[inputs.film[:, 0].numpy()], there=inputs.present[:, 0].numpy())}
 
     def build(self, dim: int) -> "FrozenImageEncoder":
         """A map from the encoder's width to `dim`."""

@@ -16,6 +16,7 @@ from jaxtyping import Float, Float16, Int
 from torch import Tensor, nn
 
 from attending.case import Case, Characters, Evidence, Note, Place
+from attending.evaluation.gate import Trait
 from attending.model.bert import Bert, BertConfig
 from attending.model.embedding_cache import EmbeddingCache, States, one_thread
 from attending.model.features import log_days
@@ -151,6 +152,16 @@ class FrozenTextTokenizer(Tokenizer):
         is_empty = not found
         found = found or [None]
         return (*found, *([Place(-1) if is_empty else None] if self._visible else []))
+
+    def traits(self, cases: Sequence[Case], inputs: Inputs) -> Mapping[str, Trait]:
+        """The mean state of the notes."""
+        assert isinstance(inputs, StatesInputs)
+        states, there = inputs.states.numpy(), (inputs.length > 0).numpy()
+        values = np.zeros((len(cases), self.reader.width))
+        for row, (start, n) in enumerate(zip(inputs.start.tolist(), inputs.length.tolist(), strict=True)):
+            if n:
+                values[row] = states[start : start + n].mean(axis=0, dtype=float)
+        return {"note": Trait(values=values, there=there)}
 
     def build(self, dim: int) -> "FrozenTextEncoder":
         """A map from the encoder's width to `dim`."""

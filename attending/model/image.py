@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from attending.case import Box, Case, Evidence, Place, Scan
+from attending.evaluation.gate import Trait
 from attending.model.atoms import COARSENING, FILMS, Atoms
 from attending.model.modality import Encoder, ModalityConfig, Sketch, Tokenizer
 from attending.model.tokens import Inputs, Tokens
@@ -169,6 +170,11 @@ class ImageTokenizer(Tokenizer):
         values = torch.cat([quarters, latest.amax(dim=(2, 3))], dim=1)
         there = inputs.present[:, 0]
         return Sketch(values=(values * there.unsqueeze(-1)).numpy(), there=there.numpy())
+
+    def traits(self, cases: Sequence[Case], inputs: Inputs) -> Mapping[str, Trait]:
+        """The latest film, by its sketch."""
+        sketch = self.sketch(inputs)
+        return {"image": Trait(values=sketch.values, there=sketch.there)}
 
     def build(self, dim: int) -> "ImageEncoder":
         """A network for each cell, grid positions and, where absence is visible, its token."""

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from attending.case import Case, Evidence, Place
+from attending.evaluation.gate import Trait
 from attending.model.tokens import Inputs, Tokens
 
 
@@ -45,7 +46,7 @@ class Sketch:
 class Tokenizer(ABC):
     """How cases become tensors, as fitted on training cases. Plain numbers and strings: `state` is JSON.
 
-    `facts`, `stated` and `sketch` serve the search for switches (`switches.py`); a modality may have none of them.
+    `facts`, `stated` and `sketch` serve the search for switches (`switches.py`), `traits` the gate; a modality may have none.
     """
 
     @abstractmethod
@@ -75,6 +76,10 @@ class Tokenizer(ABC):
     def sketch(self, inputs: Inputs) -> Sketch | None:
         """Roughly what each case holds; None where there is no such sketch."""
         return None
+
+    def traits(self, cases: Sequence[Case], inputs: Inputs) -> Mapping[str, Trait]:
+        """Where evidence unlike that of training would stand out, by names that people know. `inputs` are `read(cases)`."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 
 from attending.case import Case, Evidence, Lab, Place
+from attending.evaluation.gate import Trait
 from attending.model.features import FieldEncoder, FieldInputs, field_sketch, log_days, piecewise_linear, quantile_edges
 from attending.model.modality import ModalityConfig, Sketch, Tokenizer
 from attending.model.tokens import Inputs
@@ -28,6 +29,12 @@ def range_features(value: float, low: float, high: float) -> Float[np.ndarray, "
     flags = np.array([value < low, low <= value <= high, value > high], dtype=float)
     place = (value - low) / max(high - low, 1e-12)
     return np.concatenate([flags, piecewise_linear(place, RANGE_EDGES)])
+
+
+def _on_scale(values: Float[np.ndarray, "case 1"], edges: Sequence[float]) -> Float[np.ndarray, "case 1"]:
+    """Values as they are compared for being usual: a raised value is so many times the usual one, unless it may be negative."""
+    smallest = next((edge for edge in edges if edge > 0), None)
+    return values if edges[0] < 0 or smallest is None else np.log(np.maximum(values, 0.0) + smallest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +139,19 @@ class NumbersTokenizer(Tokenizer):
     def sketch(self, inputs: Inputs) -> Sketch:
         """All features of all slots."""
         return field_sketch(inputs)
+
+    def traits(self, cases: Sequence[Case], inputs: Inputs) -> Mapping[str, Trait]:
+        """The latest value of each code; on a log scale where training values were never negative."""
+        assert isinstance(inputs, FieldInputs)
+        found = {}
+        values = np.zeros((len(cases), self._n_slots))
+        for row, case in enumerate(cases):
+            for slot, _, lab in self._slots(case):
+                values[row, slot] = lab.value
+        for code, edges in zip(self.codes, self.edges, strict=True):
+            slot = self._first_slot[code]
+            found[code] = Trait(values=_on_scale(values[:, [slot]], edges), there=inputs.present[:, slot].numpy())
+        return found
 
     def build(self, dim: int) -> FieldEncoder:
         """A linear map per code."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from attending.attention import MechanismConfig, keep_keys
 from attending.case import Case, Characters, Evidence, Note, Place
+from attending.evaluation.gate import Trait
 from attending.model.features import log_days
 from attending.model.fusion import Block
 from attending.model.modality import Encoder, ModalityConfig, Sketch, Tokenizer
@@ -158,6 +159,16 @@ class TextTokenizer(Tokenizer):
         values = np.zeros((len(there), n), dtype=np.float32)
         values[rows[known], word[known]] = 1.0
         return Sketch(values=values, there=np.asarray(there.any(axis=1)))
+
+    def traits(self, cases: Sequence[Case], inputs: Inputs) -> Mapping[str, Trait]:
+        """How long the notes are, and what share of their words the vocabulary lacks."""
+        assert isinstance(inputs, TextInputs)
+        there = (inputs.seen & (inputs.words != ABSENT)).numpy()
+        n = there.sum(axis=1)
+        unknown = (there & (inputs.words == UNKNOWN).numpy()).sum(axis=1)
+        # The arcsine of a root: a share then varies about as much wherever it lies.
+        share = np.arcsin(np.sqrt(unknown / np.maximum(n, 1)))
+        return {"note": Trait(values=np.stack([np.log1p(n), share], axis=1), there=n > 0)}
 
     def build(self, dim: int) -> "TextEncoder":
         """Embedding, convolutions and attention."""

@@ -24,6 +24,7 @@ from attending.artefacts import ArtefactError, seal, verify, write_bytes, write_
 from attending.attention import MechanismConfig
 from attending.case import Case, Evidence, kind_name
 from attending.diagnosis import Diagnosis, Finding, Task
+from attending.evaluation.gate import Gate
 from attending.model.catalog import (
     MODALITIES,
     from_plain,
@@ -36,7 +37,9 @@ from attending.model.diagnoser import Diagnoser, DiagnoserConfig, Tokenizers
 from attending.model.settling import Settling
 from attending.model.switches import Switch
 
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, FORMAT)
+"""Formats that are read; 2 has no gate."""
 MODEL = "model"
 """Name of the model's folder in that of the run that made it."""
 CONFIG, TOKENIZERS, SETTLING, SCHEMA = "config.json", "tokenizers.json", "settling.json", "schema.toml"
@@ -85,23 +88,22 @@ class TrainedModel:
         """Estimated probability of each recorded label, its conformal set, what was missing, and why none is given if so."""
         probability = self.probability(cases)
         in_set = self.settling.in_set(probability)
-        return tuple(self._diagnosis(c, p, s) for c, p, s in zip(cases, probability, in_set, strict=True))
+        why_not = self.tokenizers.unusable(cases)
+        return tuple(self._diagnosis(c, p, s, why) for c, p, s, why in zip(cases, probability, in_set, why_not, strict=True))
 
     def missing(self, case: Case) -> tuple[str, ...]:
         """Inputs that the model reads and this case lacks: kinds without any evidence."""
         return tuple(kind_name(kind) for kind in self.tokenizers.by_kind if not case.of(kind))
 
-    def _diagnosis(self, case: Case, probability: np.ndarray, in_set: np.ndarray) -> Diagnosis:
-        missing = self.missing(case)
-        nothing = "no evidence of a kind that the model reads" if len(missing) == len(self.tokenizers.by_kind) else None
+    def _diagnosis(self, case: Case, probability: np.ndarray, in_set: np.ndarray, why_not: str | None) -> Diagnosis:
         return Diagnosis(
             case=case.id,
             findings=tuple(
                 Finding(name=name, probability=float(p), in_set=bool(s))
                 for name, p, s in zip(self.task.findings, probability, in_set, strict=True)
             ),
-            abstained=nothing,
-            missing=missing,
+            abstained=why_not,
+            missing=self.missing(case),
             model=self.id,
         )
 
@@ -122,7 +124,8 @@ class TrainedModel:
         write_text(folder / CONFIG, json.dumps(plain, indent=2) + "\n")
         by_name = {modality_name(m): self.tokenizers.by_kind[m.kind].state() for m in self._modalities()}
         switches = [switch.to_plain() for switch in self.tokenizers.switches]
-        write_text(folder / TOKENIZERS, json.dumps({"modalities": by_name, "switches": switches}) + "\n")
+        gate = None if self.tokenizers.gate is None else self.tokenizers.gate.to_dict()
+        write_text(folder / TOKENIZERS, json.dumps({"modalities": by_name, "switches": switches, "gate": gate}) + "\n")
         write_text(folder / SETTLING, json.dumps(self.settling.to_plain(), indent=2) + "\n")
         write_text(folder / SCHEMA, self.schema)
         for number, network in enumerate(self.networks):
@@ -153,9 +156,10 @@ def load_model(path: Path | str) -> TrainedModel:
     verify(folder)
     try:
         plain = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if plain["format"] != FORMAT:
+        if plain["format"] not in READABLE:
             raise ArtefactError(
-                f"{folder}: format {plain['format']}, this version reads {FORMAT}; use the version that wrote it"
+                f"{folder}: format {plain['format']}, this version reads {' and '.join(map(str, READABLE))}; "
+                "use the version that wrote it"
             )
         config = from_plain(plain["diagnoser"])
         task = Task(findings=tuple(plain["task"]["findings"]), exclusive=plain["task"]["exclusive"])
@@ -232,4 +236,9 @@ def _restored(config: DiagnoserConfig, plain: Mapping[str, Any]) -> Tokenizers:
         name = modality_name(modality)
         if name in states:
             found[modality.kind] = modality.restore(states[name])
-    return Tokenizers(by_kind=found, switches=tuple(Switch.from_plain(entry, tuple(found)) for entry in plain["switches"]))
+    gate = plain.get("gate")
+    return Tokenizers(
+        by_kind=found,
+        switches=tuple(Switch.from_plain(entry, tuple(found)) for entry in plain["switches"]),
+        gate=None if gate is None else Gate.from_dict(gate),
+    )

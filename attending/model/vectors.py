@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from attending.case import Case, Embedding, Evidence, Place
+from attending.evaluation.gate import Trait
 from attending.model.features import FieldEncoder, FieldInputs, field_sketch, log_days
 from attending.model.modality import ModalityConfig, Sketch, Tokenizer
 from attending.model.tokens import Inputs
@@ -92,6 +93,14 @@ class VectorsTokenizer(Tokenizer):
     def sketch(self, inputs: Inputs) -> Sketch:
         """All features of all slots."""
         return field_sketch(inputs)
+
+    def traits(self, cases: Sequence[Case], inputs: Inputs) -> Mapping[str, Trait]:
+        """Each embedding."""
+        assert isinstance(inputs, FieldInputs)
+        return {
+            name: Trait(values=inputs.features[:, slot, : len(mean)].double().numpy(), there=inputs.present[:, slot].numpy())
+            for slot, (name, (mean, _)) in enumerate(self.scales.items())
+        }
 
     def build(self, dim: int) -> FieldEncoder:
         """A linear map per embedding."""

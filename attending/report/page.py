@@ -22,6 +22,9 @@ WHOLE_METRICS = (
     "calibration_intercept",
 )  # fmt: skip
 UNADJUSTED = {"foreign": "not adjusted; whether it was declared beforehand is unknown"}
+SET_METRICS = (
+    "set_coverage", "set_coverage_events", "set_coverage_others", "set_size", "set_empty", "set_full", "abstained",
+)  # fmt: skip
 THRESHOLD_METRICS = ("sensitivity", "specificity", "ppv", "npv", "flagged_per_100", "net_benefit")
 
 
@@ -159,7 +162,8 @@ def _finding(report: Report, ledger: Ledger, finding: str) -> dict[str, Any]:
         "calibration_note": curves.calibration.note if curves else "",
         "thresholds": [row for row in thresholds if row.value is not None],
         "no_threshold": reason,
-        "remarks": _remarks(tuple(at.values())),
+        "sets": [at[metric] for metric in SET_METRICS if metric in at and at[metric].value is not None],
+        "remarks": _remarks(tuple(row for name, row in at.items() if name not in SET_METRICS)),
     }
 
 

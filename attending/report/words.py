@@ -64,6 +64,13 @@ METRIC_NAMES = {
     "npv": "NPV",
     "flagged_per_100": "Flagged per 100",
     "net_benefit": "Net benefit",
+    "set_coverage": "What was recorded is in the set",
+    "set_coverage_events": "In the set, of those with the label",
+    "set_coverage_others": "In the set, of those without",
+    "set_size": "Mean size of a set",
+    "set_empty": "Empty sets",
+    "set_full": "Sets that leave all open",
+    "abstained": "Not answered",
 }
 BEST = {
     "auroc": "1; 0.5 is chance",

@@ -25,6 +25,7 @@ from attending.records import Schema, to_toml
 from attending.study.folder import REPORT_JSON, WORK, Study, provenance_of, write_study
 from attending.study.plan import Plan, StudyError, primary_findings, rules_of, split_name, terms_of
 from attending.training.bridge import members_of, with_subgroups
+from attending.training.checkpoint import discard_damaged_checkpoints
 from attending.training.encoders import with_cache, with_frozen_images, with_frozen_text, with_tuned_text
 from attending.training.learner import BaselineLearner, DiagnoserLearner, Learner
 from attending.training.recipe import Recipe, default_recipe, default_repeats
@@ -59,8 +60,8 @@ def hold_study(
     verdict = (audit or audit_intake(intake)).with_findings(audit_parts(intake, protocol), checks=("parts of the protocol",))
     recipe = _recipe(plan, cases, schema=schema)
     work = _open(out, intake=intake, plan=plan, recipe=recipe, protocol=protocol, schema=schema)
-    for name in discard_damaged(work):
-        said(f"{work / name}: the result of a fit is damaged and is not used; this fit is done again")
+    for name in (*discard_damaged(work), *discard_damaged_checkpoints(work)):
+        said(f"{work / name}: what was kept of a fit is damaged and is not used; this fit is done again")
     trial = _trial(intake, cases, plan=plan, recipe=recipe, protocol=protocol, work=work, told=told)
     said("judging")
     results = judge(_compared(trial.outcomes), primary=FUSED, terms=terms_of(schema, protocol, seed=plan.seed))
@@ -176,7 +177,8 @@ def _open(out: Path, *, intake: Intake, plan: Plan, recipe: Recipe, protocol: Pr
 
 def _delivered(trial: Trial, cases: Sequence[Case], *, recipe: Recipe, task: Task, intake: Intake, plan: Plan) -> TrainedModel:
     by_id = {case.id: case for case in cases}
-    tokenizers = Tokenizers.fit(recipe.diagnoser, [by_id[id] for id in trial.delivered.trained_on])
+    trained_on = [by_id[id] for id in trial.delivered.trained_on]
+    tokenizers = Tokenizers.fit(recipe.diagnoser, trained_on).with_gate(trained_on)
     networks = tuple(
         network_from({name: torch.from_numpy(value) for name, value in weights.items()}, recipe.diagnoser, tokenizers, task)
         for weights in trial.delivered.weights

@@ -19,6 +19,26 @@ from attending.training.network import Training
 
 SECONDS_BETWEEN = 10.0
 DIGEST_BYTES = 32
+SUFFIX = ".checkpoint"
+
+
+def discard_damaged_checkpoints(folder: Path) -> tuple[str, ...]:
+    """Remove the checkpoints in a folder that are damaged, so that their fits begin again. Gives the names of their files."""
+    damaged = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            _read(path)
+        except ArtefactError:
+            path.unlink()
+            damaged.append(path.name)
+    return tuple(damaged)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    content = path.read_bytes()
+    if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
+        raise ArtefactError(f"{path}: the checkpoint is damaged; remove it, and this fit begins again from its start")
+    return load(content[DIGEST_BYTES:])
 
 
 class Best:
@@ -61,10 +81,7 @@ class Checkpoint:
         """Continue where the file stopped, if there is one. Raises `ArtefactError` for one that is damaged."""
         if self.path is None or not self.path.is_file():
             return
-        content = self.path.read_bytes()
-        if hashlib.sha256(content[DIGEST_BYTES:]).digest() != content[:DIGEST_BYTES]:
-            raise ArtefactError(f"{self.path}: the checkpoint is damaged; remove it, and this fit begins again from its start")
-        state = load(content[DIGEST_BYTES:])
+        state = _read(self.path)
         training.restore({name: value for name, value in state.items() if not name.startswith("best.")})
         if best is not None:
             best.epoch, best.loss = int(state["best.epoch"]), float(state["best.loss"])

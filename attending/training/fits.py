@@ -1,6 +1,6 @@
 """The fits that a protocol is made of, as units of work."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from attending.case import KINDS, Case, CaseId, Evidence, kind_name
 from attending.diagnosis import Task
+from attending.training.checkpoint import SUFFIX
 from attending.training.learner import Diary, Fitted, Learner
 from attending.training.network import EpochRecord
 from attending.training.units import Arrays, Unit, Workplace
@@ -18,6 +19,8 @@ WEIGHTS = "network."
 ANSWERS = "answers."
 """Prefix of answers: `answers.` + the name of a question."""
 ALL_EVIDENCE = "all"
+ABSTAINED = "abstained"
+"""Whether each of the cases that the gate was asked about is turned away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +56,7 @@ class _Fit(Unit):
             workplace.note(unit=self.name, **asdict(record))
 
         folder = workplace.folder
-        return Diary(
-            heard=heard, checkpoint=None if folder is None else folder / Path(self.file_name).with_suffix(".checkpoint")
-        )
+        return Diary(heard=heard, checkpoint=None if folder is None else folder / Path(self.file_name).with_suffix(SUFFIX))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,18 +79,22 @@ class TrajectoryFit(_Fit):
 
 @dataclass(frozen=True, kw_only=True)
 class LengthFit(_Fit):
-    """Answers after a length of training that was chosen elsewhere. Result: answers per question, and weights if kept."""
+    """Answers after a length of training that was chosen elsewhere. Result: answers per question, and weights if kept.
+
+    Of the cases `gated` it is also said which the gate turns away (`ABSTAINED`).
+    """
 
     length: int
     questions: tuple[Question, ...]
     keeps_weights: bool
+    gated: tuple[CaseId, ...] = ()
 
     def work(self, workplace: Workplace) -> Arrays:
         """Train, then answer."""
-        fitted = self.learner.fit(
-            workplace.choose(self.train), length=self.length, task=self.task, seed=self.seed, diary=self._diary(workplace)
-        )
-        return _result(fitted, self.questions, workplace, keeps_weights=self.keeps_weights)
+        train = workplace.choose(self.train)
+        fitted = self.learner.fit(train, length=self.length, task=self.task, seed=self.seed, diary=self._diary(workplace))
+        result = _result(fitted, self.questions, workplace, keeps_weights=self.keeps_weights)
+        return result | _abstentions(fitted, train, workplace.choose(self.gated))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,17 +103,20 @@ class WatchedFit(_Fit):
 
     watched: tuple[CaseId, ...]
     questions: tuple[Question, ...]
+    gated: tuple[CaseId, ...] = ()
 
     def work(self, workplace: Workplace) -> Arrays:
         """Train until the watched loss stops falling, then answer."""
+        train = workplace.choose(self.train)
         fitted, length = self.learner.fit_watched(
-            workplace.choose(self.train),
+            train,
             workplace.choose(self.watched),
             task=self.task,
             seed=self.seed,
             diary=self._diary(workplace),
         )
-        return {"length": np.array(length), **_result(fitted, self.questions, workplace, keeps_weights=True)}
+        result = _result(fitted, self.questions, workplace, keeps_weights=True)
+        return {"length": np.array(length), **result, **_abstentions(fitted, train, workplace.choose(self.gated))}
 
 
 def _result(
@@ -120,6 +128,10 @@ def _result(
     if keeps_weights:
         result |= {WEIGHTS + name: value for name, value in fitted.weights().items()}
     return result
+
+
+def _abstentions(fitted: Fitted, usual: Sequence[Case], asked: Sequence[Case]) -> dict[str, np.ndarray]:
+    return {ABSTAINED: fitted.abstains(usual, asked)} if asked else {}
 
 
 def answers(result: Arrays) -> dict[str, Float[np.ndarray, "case finding"]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from attending.baselines.baseline import Baseline, BaselineConfig
 from attending.case import Case
@@ -67,6 +67,10 @@ class Fitted(ABC):
         """The network's weights by name; a baseline, which is not delivered, has none."""
         return {}
 
+    def abstains(self, usual: Sequence[Case], asked: Sequence[Case]) -> Bool[np.ndarray, " case"]:
+        """Which of `asked` would be turned away, `usual` being the cases it was fitted on. A baseline answers everything."""
+        return np.zeros(len(asked), dtype=bool)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FittedNetwork(Fitted):
@@ -80,6 +84,10 @@ class FittedNetwork(Fitted):
         """What the network answers."""
         batch = self.tokenizers.batch(cases, self.task).to(self.network.register.device)
         return probabilities(self.network, batch, task=self.task)
+
+    def abstains(self, usual: Sequence[Case], asked: Sequence[Case]) -> Bool[np.ndarray, " case"]:
+        """Without anything to read, or outside the gate."""
+        return np.array([why is not None for why in self.tokenizers.with_gate(usual).unusable(asked)], dtype=bool)
 
     def weights(self) -> Mapping[str, np.ndarray]:
         """All parameters and buffers."""

@@ -18,7 +18,7 @@ from attending.cohort import Fold, Protocol, nested_folds
 from attending.diagnosis import Task
 from attending.evaluation.outcomes import Outcomes
 from attending.training.bridge import joined, members_of, outcomes_of
-from attending.training.fits import LengthFit, Question, TrajectoryFit, WatchedFit, ablations, answers, weights
+from attending.training.fits import ABSTAINED, LengthFit, Question, TrajectoryFit, WatchedFit, ablations, answers, weights
 from attending.training.learner import Learner
 from attending.training.network import mean_loss, seeded
 from attending.training.settling import Declared, Settling, best_by_inner, settle
@@ -112,6 +112,7 @@ class _Hall:
                         train=train,
                         watched=tune,
                         questions=tuple(questions),
+                        gated=_gated(name, member, test),
                     )
                 )
         found = self._run("training", units)
@@ -126,7 +127,8 @@ class _Hall:
             for question, answer in said.items():
                 if question != CALIBRATE:
                     model = name if question == TEST else f"{name}-{question}"
-                    outcomes[model] = settlings[name].apply(self._rows(test, answer))
+                    rows = _turned_away(self._rows(test, answer), results[0], question)
+                    outcomes[model] = settlings[name].apply(rows)
         chosen = best_by_inner({name: rows for name, rows in held_out.items() if name != FUSED})
         if chosen is not None:
             outcomes[BEST_BASELINE] = outcomes[chosen]
@@ -157,11 +159,11 @@ class _Hall:
         for index, fold in enumerate(self.protocol.folds):
             answered: dict[str, Outcomes] = {}
             for name, learner in self.learners.items():
-                said = _averaged([found[_outer_name(name, member, index)] for member in range(learner.members)])
-                for question, answer in said.items():
+                results = [found[_outer_name(name, member, index)] for member in range(learner.members)]
+                for question, answer in _averaged(results).items():
                     model = name if question == TEST else f"{name}-{question}"
                     rows = self._rows(_ids(fold.test), answer, repeat=fold.repeat, fold=fold.fold)
-                    answered[model] = settlings[index, name].apply(rows)
+                    answered[model] = settlings[index, name].apply(_turned_away(rows, results[0], question))
             chosen = best_by_inner({name: held_out[index, name] for name in self.learners if name != FUSED})
             if chosen is not None:
                 answered[BEST_BASELINE] = answered[chosen]
@@ -220,6 +222,7 @@ class _Hall:
                         length=length[index, name],
                         questions=questions,
                         keeps_weights=False,
+                        gated=_gated(name, member, test),
                     )
 
     def _deliver(self, length: int, outer: Outcomes) -> Delivered:
@@ -272,6 +275,16 @@ def _inner_name(learner: str, member: int, index: int, fold: Fold) -> str:
 
 def _outer_name(learner: str, member: int, index: int) -> str:
     return f"{learner} member {member} outer {index}"
+
+
+def _gated(learner: str, member: int, ids: tuple[CaseId, ...]) -> tuple[CaseId, ...]:
+    """The gate knows no network: the first member's stands for all."""
+    return ids if learner == FUSED and member == 0 else ()
+
+
+def _turned_away(rows: Outcomes, result: Arrays, question: str) -> Outcomes:
+    """The rows, where they answer all evidence, with what the gate said of them."""
+    return replace(rows, abstained=result[ABSTAINED]) if question == TEST and ABSTAINED in result else rows
 
 
 def _averaged(results: Sequence[Arrays]) -> dict[str, np.ndarray]:
