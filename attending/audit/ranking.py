@@ -101,10 +101,10 @@ def _cross_fitted(
     return scores
 
 
-def indicators(cells: Sequence[str | None]) -> np.ndarray:
-    """One column per value that occurs, blank cells among them as a value of their own."""
+def indicators(cells: Sequence[str | None]) -> csr_matrix:
+    """One column per value that occurs, blank cells among them as a value of their own: a single 1 in each row."""
     values, which = np.unique(["" if cell is None else cell for cell in cells], return_inverse=True)
-    return np.eye(len(values))[which]
+    return csr_matrix((np.ones(len(which)), (np.arange(len(which)), which)), shape=(len(which), len(values)))
 
 
 def _weights(features: csr_matrix, is_event: np.ndarray) -> tuple[np.ndarray, float]:
