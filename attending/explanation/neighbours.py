@@ -62,13 +62,9 @@ class Neighbours:
 def fused(network: Diagnoser, model: TrainedModel, cases: Sequence[Case]) -> Float[np.ndarray, "case finding dim"]:
     """What each finding's query holds after it read the evidence, normalised as the answer reads it."""
     network.eval()
-    caught: list[Tensor] = []
-    hook = network.readout.answer_norm.register_forward_hook(lambda _module, _given, result: caught.append(result))
-    try:
-        with torch.inference_mode():
-            for start in range(0, len(cases), EVALUATION_BATCH):
-                batch = model.tokenizers.batch(cases[start : start + EVALUATION_BATCH], model.task)
-                network(batch.to(network.register.device).inputs)
-    finally:
-        hook.remove()
-    return torch.cat(caught).double().cpu().numpy()
+    found: list[Tensor] = []
+    with torch.inference_mode():
+        for start in range(0, len(cases), EVALUATION_BATCH):
+            batch = model.tokenizers.batch(cases[start : start + EVALUATION_BATCH], model.task)
+            found.append(network.fused(batch.to(network.register.device).inputs))
+    return torch.cat(found).double().cpu().numpy()

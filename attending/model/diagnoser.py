@@ -115,6 +115,17 @@ class Tokenizers:
             weight=torch.tensor([1.0 / visits[c.patient] for c in cases]),
         )
 
+    def subsets(self, case: Case, kept: Sequence[Collection[Kind]]) -> dict[Kind, Inputs]:
+        """One row per entry of `kept`: the case as if it had evidence of those kinds only.
+
+        The same as reading the case rebuilt for each entry (`Case.without`), but a film or a note is read once.
+        """
+        found = {}
+        for kind, tokenizer in self.by_kind.items():
+            with_and_without = tokenizer.read([case, case.without(kind)])
+            found[kind] = with_and_without.rows(torch.tensor([int(kind not in kinds) for kinds in kept], dtype=torch.long))
+        return found
+
     def places(self, case: Case) -> tuple[Place | None, ...]:
         """Where each token of the network's sequence came from, the register first."""
         return (Place(-1), *(place for tokenizer in self.by_kind.values() for place in tokenizer.places(case)))
@@ -230,6 +241,14 @@ class Diagnoser(nn.Module):
             parts.append(part)
             start += n
         return torch.cat(parts, dim=-1)
+
+    def fused(self, inputs: Mapping[Kind, Inputs]) -> Float[Tensor, "case finding dim"]:
+        """Each case as it is held just before the answer: what each finding's query has read of all evidence.
+
+        Of the answer, what the additive path, pairs and switches add is not in it.
+        """
+        values, seen = self._spoken(self._encode(inputs))
+        return self.readout.fused(self._conversation(values, seen), seen=seen.unsqueeze(1))[:, 0]
 
     def _summary(self, kind: Kind) -> Summary:
         summary = self.summaries[kind.__name__]

@@ -90,14 +90,19 @@ class Readout(nn.Module):
         self, values: Float[Tensor, "case token dim"], *, seen: Bool[Tensor, "case view token"]
     ) -> Float[Tensor, "case view finding"]:
         """One logit per finding and view; a view says which tokens exist. Tokens are projected once for all views."""
+        return (self.fused(values, seen=seen) * self.answer).sum(dim=-1) + self.bias
+
+    def fused(
+        self, values: Float[Tensor, "case token dim"], *, seen: Bool[Tensor, "case view token"]
+    ) -> Float[Tensor, "case view finding dim"]:
+        """What each finding's query holds after it read the evidence, normalised as the answer reads it."""
         n_views, n_findings = seen.shape[1], len(self.query)
         query = self.query.repeat(n_views, 1).expand(len(values), -1, -1)
         mask = keep_keys(seen[:, 0]) if n_views == 1 else keep(seen.repeat_interleave(n_findings, dim=1))
         looked = self.attention(self.query_norm(query), mask=mask, context=self.evidence_norm(values))
         x = query + self.dropout(looked)
         x = x + self.network(self.network_norm(x))
-        by_view = rearrange(self.answer_norm(x), "case (view finding) dim -> case view finding dim", view=n_views)
-        return (by_view * self.answer).sum(dim=-1) + self.bias
+        return rearrange(self.answer_norm(x), "case (view finding) dim -> case view finding dim", view=n_views)
 
     def weights(
         self, values: Float[Tensor, "case token dim"], *, seen: Bool[Tensor, "case token"]
