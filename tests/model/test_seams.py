@@ -37,10 +37,12 @@ def notes(name: str, folder: Path) -> ModalityConfig:
     return TunedTextConfig(encoder=str(encoder), digest=digest, chunk=8)
 
 
-def made(modality: ModalityConfig, *, fusion: tuple[MechanismConfig, ...] = (), **changes: int) -> tuple[Diagnoser, Tokenizers]:
+def made(
+    modality: ModalityConfig, *, fusion: tuple[MechanismConfig, ...] = (), pair_rank: int = 0
+) -> tuple[Diagnoser, Tokenizers]:
     """A network with random weights over notes read by this modality, and films, values and signs."""
     others = (ImageConfig(side=32, n_atoms=20, hidden=16, n_summaries=2), NumbersConfig(n_bins=4), SignsConfig())
-    config = DiagnoserConfig(modalities=(modality, *others), fusion=fusion, readout=ATTENTION, **changes)
+    config = DiagnoserConfig(modalities=(modality, *others), fusion=fusion, readout=ATTENTION, pair_rank=pair_rank)
     tokenizers = Tokenizers.fit(config, patients(20))
     torch.manual_seed(0)
     network = Diagnoser(config, tokenizers=tokenizers, n_findings=2).eval()
