@@ -22,7 +22,7 @@ from attending.audit import Material, audit
 from attending.audit.repeats import RepeatsCheck
 from attending.records import infer_schema, read_charts, read_table
 
-ROWS, NUMBERS, SIGNS = 10_000, 15, 4
+ROWS, NUMBERS, SIGNS = 10_000, 14, 4
 MOST_SECONDS, LEAST_RATE = 60.0, 50.0
 SIDE = 1024
 _WORDS = ("cough", "fever", "since", "days", "no", "pain", "dry", "wet", "chest", "asthma", "smoker", "tired")
@@ -35,6 +35,7 @@ def write_table(path: Path, rows: int, *, seed: int = 0) -> Path:
     columns: dict[str, list[str]] = {
         "patient_id": [f"p{number:06d}" for number in range(rows)],
         "surname": [f"name{number}" for number in rng.integers(0, rows, rows)],
+        "dob": [f"{1920 + day // 360}-0{1 + day % 9}-1{day // 9 % 10}" for day in rng.integers(0, 70 * 360, rows)],
         "site": [f"site {letter}" for letter in rng.choice(list("ABC"), rows)],
         "age": [str(age) for age in rng.integers(20, 90, rows) + 2 * sick],
         "sex": rng.choice(["female", "male"], rows).tolist(),
