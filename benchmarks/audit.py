@@ -1,8 +1,10 @@
-"""How fast a table is read and audited, and how fast films are compared for twins.
+"""How fast a table is read and audited, how fast films are compared for twins, and how often the audit is right.
 
     python -m benchmarks.audit                          # 10,000 rows × 26 columns, no films: read and audited, aim < 60 s
     python -m benchmarks.audit --rows 1000 2000 4000    # other sizes, to see how time grows
     python -m benchmarks.audit --films 200              # films of 1,024 pixels hashed, mirrored, cropped: aim ≥ 50 a second
+    python -m benchmarks.audit --clean 300 --minutes 40 # clean tables with a blocking finding: aim ≤ 1 %
+    python -m benchmarks.audit --detection 3            # seeds per trap and strength: which are found
 
 Draws invented tables into a temporary folder: names, birthdays, a site, notes, numbers and signs. Prints; run it on a
 quiet machine with two threads.
@@ -12,15 +14,17 @@ import argparse
 import csv
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from attending.audit import Material, audit
+from attending.audit import Material, Severity, audit
 from attending.audit.repeats import RepeatsCheck
 from attending.records import infer_schema, read_charts, read_table
+from attending.records.clinic.config import TRAPS
 
 ROWS, NUMBERS, SIGNS = 10_000, 14, 4
 MOST_SECONDS, LEAST_RATE = 60.0, 50.0
@@ -103,12 +107,61 @@ def films(n: int) -> None:
     )
 
 
+def clean(n: int, *, first: int, minutes: float) -> None:
+    """The verdicts on clean tables `first` and following, until there are `n` or the time is over."""
+    from tests.audit.test_at_length import at_most, audited, clean_config
+
+    until = time.monotonic() + 60.0 * minutes
+    blocked, warned, done = Counter[str](), Counter[str](), 0
+    for number in range(first, first + n):
+        config = clean_config(number)
+        with tempfile.TemporaryDirectory() as folder:
+            verdict = audited(Path(folder) / "clinic", config)
+        done += 1
+        at_fault = sorted({one.check for one in verdict.blocking})
+        warnings = sorted({one.check for one in verdict.findings if one.severity is Severity.WARN})
+        blocked.update(at_fault and ["tables", *at_fault])
+        warned.update(warnings and ["tables", *warnings])
+        told = f"{config.n_patients} patients, {config.noise_columns} columns of noise, odds × {config.prevalence:.3f}"
+        print(f"{number}: {told}: {at_fault or 'nothing'} blocks, {warnings or 'nothing'} warns", flush=True)
+        if time.monotonic() > until:
+            break
+    share, limit = blocked["tables"] / done, at_most(blocked["tables"], done)
+    print(f"{done} clean tables ({first} to {first + done - 1}): {blocked['tables']} blocked ({100 * share:.2f} %), ", end="")
+    print(f"under {100 * limit:.2f} % (exact, one-sided 95 %); blocked {dict(blocked)}, warned {dict(warned)}")
+
+
+def detection(seeds: int) -> None:
+    """How many of the planted traps are found, by strength."""
+    from tests.audit.test_at_length import STRENGTHS, is_found
+
+    for trap in TRAPS:
+        told = []
+        for strength in STRENGTHS:
+            found = 0
+            for seed in range(41, 41 + seeds):
+                with tempfile.TemporaryDirectory() as folder:
+                    found += is_found(Path(folder) / "clinic", trap, strength=strength, seed=seed)
+            told.append(f"{strength:g}: {found} of {seeds}")
+        print(trap, *told, sep="  ", flush=True)
+
+
 def main() -> None:
     """Run what was asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[ROWS], metavar="N")
     parser.add_argument("--films", type=int, metavar="N")
+    parser.add_argument("--clean", type=int, metavar="N")
+    parser.add_argument("--first", type=int, default=0, metavar="NUMBER")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--detection", type=int, metavar="SEEDS")
     asked = parser.parse_args()
+    if asked.clean:
+        clean(asked.clean, first=asked.first, minutes=asked.minutes)
+        return
+    if asked.detection:
+        detection(asked.detection)
+        return
     if asked.films:
         films(asked.films)
         return
