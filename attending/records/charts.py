@@ -4,10 +4,9 @@ Rows in = rows used + rows refused, and every cell of an input column ends in ex
 cannot be used becomes an `Absence` with its reason; under `strict` it is an error.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,8 +20,8 @@ from attending.records.label_words import without_label_words
 from attending.records.rows import Rows, choose_rows
 from attending.records.schema import Schema
 from attending.records.table import Table
-from attending.records.values import Tally, is_unknown, tally
-from attending.records.vectors import gathered, of_one_length, shared
+from attending.records.values import Reading, Tally, is_unknown, tally
+from attending.records.vectors import gathered, lengths, of_one_length, shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +41,9 @@ class Records:
     `reasons` count, per column, why values were not used. `missing` are input columns of the schema that the table lacks, and
     companions (`--labs`) that were not given: absent evidence for every case. `unread_labels` counts target cells with a value
     the schema does not list (unknown). `companions` are tallies over the rows of each companion, `companion_reasons` their
-    reasons. `n_rows` are the rows of the table after its `where`, `n_read` those before. `schema` is the schema as used,
-    with what the companions completed (units of codes): keep this one with a model.
+    reasons, `companion_outcomes` what became of each row and why. `n_rows` are the rows of the table after its `where`,
+    `n_read` those before. `schema` is the schema as used, with what the companions completed (units of codes): keep this one
+    with a model.
     """
 
     charts: tuple[Chart, ...] = field(repr=False)
@@ -55,6 +55,7 @@ class Records:
     unread_labels: Mapping[str, int]
     companions: Mapping[str, Tally]
     companion_reasons: Mapping[str, Mapping[str, int]]
+    companion_outcomes: Mapping[str, Sequence[tuple[Reading, str]]] = field(repr=False)
     schema: Schema = field(repr=False)
     n_rows: int
     n_read: int
@@ -66,6 +67,7 @@ class Records:
 
 
 _NONE: Mapping[str, Table] = MappingProxyType({})
+_UNKNOWN_LENGTHS: Mapping[str, int] = MappingProxyType({})
 
 
 def read_charts(
@@ -77,20 +79,21 @@ def read_charts(
     longest_side: int | None = None,
     is_strict: bool = False,
     needs_truth: bool = True,
+    vector_lengths: Mapping[str, int] = _UNKNOWN_LENGTHS,
 ) -> Records:
     """The charts of a table, with what its `companions` (labs, notes, images → table) hold of its cases.
 
     `folder` is the data folder that image paths are relative to and may not leave (default: the table's own). With
     `longest_side` larger pictures are shrunk to it. `is_strict` makes an undeclared unit or time, an absent input column and
     a value that cannot be read an error. Without `needs_truth` the target columns may be absent, as when predicting.
+    `vector_lengths` are those of embeddings where a larger table, of which this is a piece, has told them (`count_vectors`).
     """
     schema = with_companions(schema, companions)
-    _check_columns(table, schema, companions, is_strict=is_strict, needs_truth=needs_truth)
+    check_columns(table, schema, companions, is_strict=is_strict, needs_truth=needs_truth)
     rows = choose_rows(table, schema)
     data = folder or table.path.parent
-    read = _read_inputs(
-        table, schema, asked=rows.asked, rows=rows.used, folder=data, longest_side=longest_side, is_strict=is_strict
-    )
+    reader = _Inputs(table, schema, rows, folder=data, longest_side=longest_side, is_strict=is_strict)
+    read = reader.read(vector_lengths)
     text = _Texts(table, schema)
     askers = [Asker(names=text.identity(own), asked_at=rows.asked[own[0]]) for own in rows.by_case.values()]
     joined = {
@@ -117,6 +120,7 @@ def read_charts(
         unread_labels={name: sum(i in unread for i in rows.used) for name, unread in rows.unread.items() if unread},
         companions={kind: each.counts for kind, each in joined.items()},
         companion_reasons={kind: each.reasons for kind, each in joined.items()},
+        companion_outcomes={kind: each.outcomes for kind, each in joined.items()},
         schema=schema,
         n_rows=len(table),
         n_read=table.n_read,
@@ -162,36 +166,71 @@ def _as_declared(evidence: tuple[Evidence, ...], schema: Schema) -> tuple[Eviden
     return tuple(replace(e, text=without_label_words(e.text, schema)) if isinstance(e, Note) else e for e in evidence)
 
 
-def _read_inputs(
-    table: Table,
-    schema: Schema,
-    *,
-    asked: Sequence[datetime | None],
-    rows: Sequence[int],
-    folder: Path,
-    longest_side: int | None,
-    is_strict: bool,
-) -> dict[str, list[Cell]]:
-    """What the cells of every input column that is there give, in the order of the schema."""
+def count_vectors(table: Table, schema: Schema) -> Mapping[str, Counter[int]]:
+    """How many vectors of each length every embedding of the table has."""
+    inputs = _Inputs(table, schema, choose_rows(table, schema), folder=table.path.parent, longest_side=None, is_strict=False)
+    return {
+        name: Counter(n for n in lengths(cells) if n is not None)
+        for name, parts in inputs.embeddings().items()
+        for _, cells in [inputs.vectors(parts)]
+    }
 
-    def cells_of(table: Table, column: Column) -> list[Cell]:
+
+class _Inputs:
+    """What the cells of every input column that is there give."""
+
+    def __init__(
+        self, table: Table, schema: Schema, rows: Rows, *, folder: Path, longest_side: int | None, is_strict: bool
+    ) -> None:
+        self._table, self._schema, self._rows = table, schema, rows
+        self._folder, self._longest_side, self._is_strict = folder, longest_side, is_strict
+        self._present = set(table.frame.columns)
+
+    def read(self, vector_lengths: Mapping[str, int]) -> dict[str, list[Cell]]:
+        """By column, in the order of the schema."""
+        embeddings = self.embeddings()
+        read: dict[str, list[Cell]] = {}
+        for column in self._schema.inputs:
+            if column.name in read or column.name not in self._present:
+                continue
+            if column.role is not Role.EMBEDDING:
+                read[column.name] = self._cells(self._table, column)
+                continue
+            parts = embeddings[column.field_name]
+            whole, cells = self.vectors(parts)
+            alike = of_one_length(
+                cells,
+                table=self._table,
+                column=whole.field_name,
+                rows=self._rows.used,
+                is_strict=self._is_strict,
+                usual=vector_lengths.get(whole.field_name),
+            )
+            read |= {name: held for name, held in shared(alike, parts).items() if name in self._present}
+        return read
+
+    def embeddings(self) -> dict[str, tuple[Column, ...]]:
+        """The columns of each embedding of which any is there."""
+        parts = self._schema.parts
+        present = (column for column in self._schema.of(Role.EMBEDDING) if column.name in self._present)
+        return {column.field_name: parts.get(column.field_name, (column,)) for column in present}
+
+    def vectors(self, parts: Sequence[Column]) -> tuple[Column, list[Cell]]:
+        """An embedding as one column, and what its cells give, whatever their lengths."""
+        wide, whole = gathered(self._table, parts) if len(parts) > 1 else (self._table, parts[0])
+        return whole, self._cells(wide, whole)
+
+    def _cells(self, table: Table, column: Column) -> list[Cell]:
         return read_column(
-            table, schema, column, asked=asked, rows=rows, folder=folder, longest_side=longest_side, is_strict=is_strict
+            table,
+            self._schema,
+            column,
+            asked=self._rows.asked,
+            rows=self._rows.used,
+            folder=self._folder,
+            longest_side=self._longest_side,
+            is_strict=self._is_strict,
         )
-
-    present = set(table.frame.columns)
-    read: dict[str, list[Cell]] = {}
-    for column in schema.inputs:
-        if column.name in read or column.name not in present:
-            continue
-        if column.role is not Role.EMBEDDING:
-            read[column.name] = cells_of(table, column)
-            continue
-        parts = schema.parts.get(column.field_name, (column,))
-        wide, whole = gathered(table, parts) if len(parts) > 1 else (table, column)
-        cells = of_one_length(cells_of(wide, whole), table=table, column=whole.field_name, rows=rows, is_strict=is_strict)
-        read |= {name: held for name, held in shared(cells, parts).items() if name in present}
-    return read
 
 
 def _missing(table: Table, schema: Schema) -> list[str]:
@@ -220,9 +259,8 @@ def _absences(cells: list[Cell], joined: Sequence[Sequence[Absence]]) -> tuple[A
     )
 
 
-def _check_columns(
-    table: Table, schema: Schema, companions: Mapping[str, Table], *, is_strict: bool, needs_truth: bool
-) -> None:
+def check_columns(table: Table, schema: Schema, companions: Mapping[str, Table], *, is_strict: bool, needs_truth: bool) -> None:
+    """Raise `SchemaError` unless the columns are there that a reading by this schema cannot do without."""
     for role in (Role.ID, Role.CASE, Role.PATIENT, Role.GROUP, Role.ASKED_AT):
         table.require([column.name for column in schema.of(role)], purpose=f"the {role.value}")
     if needs_truth:

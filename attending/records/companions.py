@@ -35,6 +35,7 @@ _TIME = ("taken_at", "collected_at", "measured_at", "charttime", "datetime", "ti
 _UNIT = ("unit", "units", "uom", "valueuom")
 _LOW = ("low", "lower", "ref_low", "reference_low", "ref_range_lower", "lower_limit", "min")
 _HIGH = ("high", "upper", "ref_high", "reference_high", "ref_range_upper", "upper_limit", "max")
+OF_NO_CASE = "its id is of no case"
 _JOINS = (Role.CASE, Role.ID, Role.VISIT, Role.PATIENT)  # the narrowest first
 
 
@@ -53,6 +54,7 @@ class Joined:
     absent: Sequence[list[Absence]] = field(repr=False)
     counts: Tally
     reasons: Mapping[str, int]
+    outcomes: Sequence[tuple[Reading, str]] = field(repr=False)  # of each row, with the reason where there is one
 
 
 def infer_companion(kind: str, companion: Table, schema: Schema) -> Companion:
@@ -128,14 +130,14 @@ def join_companion(
         refuse_other_marks(companion.cells(spec.value), spec.rules.decimal, place=f'{companion.name} column "{spec.value}"')
     evidence: list[list[Evidence]] = [[] for _ in askers]
     absent: list[list[Absence]] = [[] for _ in askers]
-    readings, reasons = [], Counter[str]()
+    outcomes: list[tuple[Reading, str]] = []
     row_reader = _RowReader(spec, companion, folder=folder, longest_side=longest_side)
     ids = companion.cells(spec.id)
     times = companion.cells(spec.time) if spec.time else None
     for i in range(len(companion)):
         cases = owners.get((ids[i] or "").strip(), [])
-        outcome, why = Reading.UNMATCHED, "its id is of no case"
-        best = len(_BEST)
+        outcome, why = Reading.UNMATCHED, OF_NO_CASE
+        best = len(BEST)
         for at in cases:
             hours: Hours | str = 0.0
             if times is not None and spec.time is not None:
@@ -151,19 +153,23 @@ def join_companion(
                 absent[at].append(found)
             elif found is not None:
                 evidence[at].append(found)
-            if _BEST.index(reading) < best:
-                best, outcome, why = _BEST.index(reading), reading, said
+            if BEST.index(reading) < best:
+                best, outcome, why = BEST.index(reading), reading, said
         if is_strict and outcome is Reading.REFUSED:
             raise RecordError(
                 f'{companion.name} row {companion.rows[i]}, column "{spec.value}": {why}; mend the row or drop it'
             )
-        readings.append(outcome)
-        if why:
-            reasons[why] += 1
-    return Joined(evidence=evidence, absent=absent, counts=tally(readings), reasons=dict(reasons))
+        outcomes.append((outcome, why))
+    return Joined(
+        evidence=evidence,
+        absent=absent,
+        counts=tally(outcome for outcome, _ in outcomes),
+        reasons=dict(Counter(why for _, why in outcomes if why)),
+        outcomes=outcomes,
+    )
 
 
-_BEST = (
+BEST = (
     Reading.READ,
     Reading.BELOW,
     Reading.ABOVE,

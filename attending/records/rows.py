@@ -33,8 +33,21 @@ class Rows:
 
 
 def choose_rows(table: Table, schema: Schema) -> Rows:
-    """Raises `RecordError` where no row is left."""
-    asked, ids, patients, refused = _who_and_when(table, schema)
+    """As `sort_rows`. Raises `RecordError` where no row is left."""
+    rows = sort_rows(table, schema)
+    if not rows.by_case:
+        raise nobody(table.name, len(table), next(iter(rows.refused.values()))[1])
+    return rows
+
+
+def nobody(name: str, n_rows: int, why: str) -> RecordError:
+    """What to raise where no row of a table can be used; `why` is the reason of the first."""
+    return RecordError(f"{name}: none of {n_rows} rows can be used; the first: {why}")
+
+
+def sort_rows(table: Table, schema: Schema) -> Rows:
+    """Which rows make which case. Raises `RecordError` where an id that names one row stands in two."""
+    asked, ids, patients, refused = who_and_when(table, schema)
     by_case = _rows_by_case(table, schema, ids, [i for i in range(len(table)) if i not in refused])
     truths, unread = _truths(table, schema)
     for case, rows in list(by_case.items()):
@@ -42,14 +55,11 @@ def choose_rows(table: Table, schema: Schema) -> Rows:
         if clash:
             refused |= dict.fromkeys(rows, clash)
             del by_case[case]
-    if not by_case:
-        first = next(iter(refused.values()))
-        raise RecordError(f"{table.name}: none of {len(table)} rows can be used; the first: {first[1]}")
     used = sorted(i for rows in by_case.values() for i in rows)
     return Rows(asked=asked, patients=patients, truths=truths, unread=unread, by_case=by_case, refused=refused, used=used)
 
 
-def _who_and_when(
+def who_and_when(
     table: Table, schema: Schema
 ) -> tuple[list[datetime | None], list[str | None], list[str], dict[int, RowReason]]:
     """Moment of the question, id and patient per row, and the rows that lack one."""

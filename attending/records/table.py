@@ -8,7 +8,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -69,30 +69,67 @@ def read_table(path: str | Path, *, where: str | None = None) -> Table:
     is unknown is left out. Raises `RecordError` with file, row and remedy for anything that is not a plain rectangle.
     """
     path = Path(path)
+    frame, rows = {"csv": _read_csv, "parquet": _read_parquet}[format_of(path)](path)
+    if frame.height == 0:
+        raise no_rows(path)
+    table = Table(frame=frame, path=path, rows=rows, sha256=sha256(path), n_read=frame.height)
+    return table if where is None else matching(table, where)
+
+
+def format_of(path: Path) -> str:
+    """ "csv" or "parquet", by the ending. Raises `RecordError` for another one and where there is no file."""
     if not path.is_file():
         raise RecordError(f"{path}: no such file; expected a CSV or Parquet table")
-    reader = {".csv": _read_csv, ".tsv": _read_csv, ".txt": _read_csv, ".parquet": _read_parquet, ".pq": _read_parquet}
-    if path.suffix.lower() not in reader:
+    formats = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet"}
+    if path.suffix.lower() not in formats:
         raise RecordError(f'{path.name}: found the ending "{path.suffix}", expected .csv or .parquet; convert the table')
-    frame, rows = reader[path.suffix.lower()](path)
-    if frame.height == 0:
-        raise RecordError(f"{path.name}: has a header and no rows; expected at least one patient")
-    table = Table(frame=frame, path=path, rows=rows, sha256=sha256(path), n_read=frame.height)
-    return table if where is None else _restrict(table, where)
+    return formats[path.suffix.lower()]
+
+
+def no_rows(path: Path) -> RecordError:
+    """What to raise for a table with a header only."""
+    return RecordError(f"{path.name}: has a header and no rows; expected at least one patient")
 
 
 def _read_csv(path: Path) -> tuple[pl.DataFrame, np.ndarray]:
-    text = _decode(path)
-    first_line = text.split("\n", 1)[0]
-    delimiter = max(_DELIMITERS, key=first_line.count)
+    text = decode(path)
+    columns: list[list[str | None]] = []
+    rows = []
+    header: list[str] = []
+    for number, record in records(io.StringIO(text, newline=""), path=path, delimiter=delimiter_of(text.split("\n", 1)[0])):
+        if not header:
+            header = record
+            columns = [[] for _ in header]
+            continue
+        rows.append(number)
+        for column, cell in zip(columns, record, strict=True):
+            column.append(cell_of(cell))
+    frame = pl.DataFrame(dict(zip(header, columns, strict=True)), schema=dict.fromkeys(header, pl.String))
+    return frame, np.asarray(rows, dtype=np.int64)
+
+
+def delimiter_of(first_line: str) -> str:
+    """Comma, semicolon or tab, whichever the header has most of."""
+    return max(_DELIMITERS, key=first_line.count)
+
+
+def cell_of(text: str) -> str | None:
+    """A cell as it was written; None for a blank one."""
+    return text if text and not text.isspace() else None
+
+
+def records(lines: Iterable[str], *, path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Row number and fields of the header (row 1) and of every record that is not blank, all as long as the header.
+
+    Takes no line beyond the record that it gives. Raises `RecordError` with the row for anything else.
+    """
     limit = csv.field_size_limit(_FIELD_LIMIT)
+    number = 1
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         header = [name.strip() for name in next(reader, [])]
         _check_header(path, header)
-        columns: list[list[str | None]] = [[] for _ in header]
-        rows = []
-        number = 1
+        yield 1, header
         for number, record in enumerate(reader, start=2):
             if not record:
                 continue
@@ -101,9 +138,7 @@ def _read_csv(path: Path) -> tuple[pl.DataFrame, np.ndarray]:
                     f"{path.name} row {number}: found {len(record)} fields, expected {len(header)} as in the header; "
                     "quote cells that contain the separator, or complete the row"
                 )
-            rows.append(number)
-            for column, cell in zip(columns, record, strict=True):
-                column.append(cell if cell and not cell.isspace() else None)
+            yield number, record
     except csv.Error as error:
         raise RecordError(
             f"{path.name} row {number + 1}: not readable as CSV ({error}); "
@@ -111,11 +146,10 @@ def _read_csv(path: Path) -> tuple[pl.DataFrame, np.ndarray]:
         ) from None
     finally:
         csv.field_size_limit(limit)
-    frame = pl.DataFrame(dict(zip(header, columns, strict=True)), schema=dict.fromkeys(header, pl.String))
-    return frame, np.asarray(rows, dtype=np.int64)
 
 
-def _decode(path: Path) -> str:
+def decode(path: Path) -> str:
+    """All text of a file. Raises `RecordError` for anything but UTF-8, naming the line."""
     content = path.read_bytes()
     if not content.strip():
         raise RecordError(f"{path.name}: the file is empty; expected a header and rows")
@@ -151,11 +185,12 @@ def _read_parquet(path: Path) -> tuple[pl.DataFrame, np.ndarray]:
         typed = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise RecordError(f"{path.name}: not readable as Parquet ({type(error).__name__}); write the file again") from None
-    frame = pl.DataFrame({series.name: _as_text(series, path) for series in typed.iter_columns()})
+    frame = pl.DataFrame({series.name: as_text(series, path) for series in typed.iter_columns()})
     return frame, np.arange(1, frame.height + 1, dtype=np.int64)
 
 
-def _as_text(series: pl.Series, path: Path) -> pl.Series:
+def as_text(series: pl.Series, path: Path) -> pl.Series:
+    """A typed column as a CSV would have it. Raises `RecordError` for a type that no cell can be read from."""
     kind = series.dtype
     if isinstance(kind, pl.Categorical | pl.Enum | pl.String):
         text = series.cast(pl.String)
@@ -180,7 +215,8 @@ def _as_text(series: pl.Series, path: Path) -> pl.Series:
     return pl.select(pl.when(blank).then(None).otherwise(text).alias(series.name)).to_series()
 
 
-def _restrict(table: Table, where: str) -> Table:
+def matching(table: Table, where: str) -> Table:
+    """The rows for which the SQL expression is true, with columns typed as polars infers them."""
     typed = table.frame.select(_typed(series) for series in table.frame.iter_columns())
     try:
         keep = typed.select(pl.sql_expr(where).alias("keep"))["keep"]

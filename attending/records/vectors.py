@@ -74,15 +74,24 @@ def shared(cells: Sequence[Cell], columns: Sequence[Column]) -> Mapping[str, lis
     return {first.name: list(cells)} | {column.name: [Cell(cell.reading) for cell in cells] for column in rest}
 
 
-def of_one_length(cells: Sequence[Cell], *, table: Table, column: str, rows: Sequence[int], is_strict: bool) -> list[Cell]:
+def lengths(cells: Sequence[Cell]) -> list[int | None]:
+    """How many numbers the vector of each cell has, None where there is none."""
+    return [next((len(e.vector) for e in cell.evidence if isinstance(e, Embedding)), None) for cell in cells]
+
+
+def of_one_length(
+    cells: Sequence[Cell], *, table: Table, column: str, rows: Sequence[int], is_strict: bool, usual: int | None
+) -> list[Cell]:
     """The cells, without vectors of another length than most have: one encoder gives one length.
 
-    Under `is_strict` the first of those raises `RecordError`.
+    `usual` is that length where it is known, None to ask these cells. Under `is_strict` the first of those raises
+    `RecordError`.
     """
-    lengths = [next((len(e.vector) for e in cell.evidence if isinstance(e, Embedding)), None) for cell in cells]
-    usual = next(iter(Counter(length for length in lengths if length is not None).most_common(1)), (None, 0))[0]
+    found = lengths(cells)
+    if usual is None:
+        usual = next(iter(Counter(length for length in found if length is not None).most_common(1)), (None, 0))[0]
     kept = []
-    for at, (cell, length) in enumerate(zip(cells, lengths, strict=True)):
+    for at, (cell, length) in enumerate(zip(cells, found, strict=True)):
         if length in (None, usual):
             kept.append(cell)
             continue
