@@ -12,11 +12,14 @@ from attending.case import Case, CaseId
 from attending.diagnosis import Task
 from attending.privacy import Deidentified, deidentify, project_key
 from attending.records import (
+    NOTHING_AMENDED,
+    Amendments,
     Records,
     Schema,
     SchemaError,
     Table,
     aim,
+    amend,
     from_toml,
     infer_schema,
     load_schema,
@@ -74,11 +77,12 @@ def declare(
     only: Sequence[str],
     patient: str | None = None,
     masks_label_words: bool = False,
+    amendments: Amendments = NOTHING_AMENDED,
 ) -> Schema:
     """The schema of a file where one is given, otherwise what the table's names and cells suggest; options win over both.
 
-    `masks_label_words` declares it, whatever the file says. `patient` names the patient column for inference, or is `EACH_ROW`.
-    Raises `SchemaError` for it beside a schema file.
+    `amendments` are declared on top. `masks_label_words` declares it, whatever the file says. `patient` names the patient
+    column for inference, or is `EACH_ROW`. Raises `SchemaError` for it beside a schema file.
     """
 
     def found() -> Schema:
@@ -91,7 +95,8 @@ def declare(
         declared = restrict(load_schema(schema), ignore=ignore, only=only)
         return aim(declared, table, targets=targets, positive=positive) if targets or positive else declared
 
-    return replace(found(), masks_label_words=True) if masks_label_words else found()
+    declared = amend(found(), table, amendments)
+    return replace(declared, masks_label_words=True) if masks_label_words else declared
 
 
 def take_in(

@@ -7,9 +7,11 @@ import typer
 
 from attending.cli.options import (
     DeviceOption,
+    GroupOption,
     IgnoreOption,
     ImagesOption,
     LabsOption,
+    LookBackOption,
     MaskLabelsOption,
     NotesOption,
     OnlyOption,
@@ -22,7 +24,10 @@ from attending.cli.options import (
     TableArgument,
     TargetOption,
     ThreadsOption,
+    UnitColumnOption,
+    UnitOption,
     WhereOption,
+    amended,
     companions,
     listed,
 )
@@ -39,6 +44,10 @@ def schema(
     labs: LabsOption = None,
     notes: NotesOption = None,
     images: ImagesOption = None,
+    group: GroupOption = "",
+    unit: UnitOption = None,
+    unit_column: UnitColumnOption = None,
+    look_back: LookBackOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write (default: TABLE with .schema.toml).")] = None,
 ) -> None:
     """Write what each column is taken for into a file that you edit and give to `attending run --schema`.
@@ -56,6 +65,7 @@ def schema(
         only=listed(only),
         where=where,
         companions=companions(labs, notes, images),
+        amendments=amended(group, unit, unit_column, look_back),
         out=out,
     )
 
@@ -116,6 +126,10 @@ def audit(
     labs: LabsOption = None,
     notes: NotesOption = None,
     images: ImagesOption = None,
+    group: GroupOption = "",
+    unit: UnitOption = None,
+    unit_column: UnitColumnOption = None,
+    look_back: LookBackOption = None,
     mask_labels: MaskLabelsOption = False,
     split: Annotated[
         Path | None, typer.Option("--split", help="Your own split, to be audited too: CSV of id,part (or id,repeat,fold,part).")
@@ -142,6 +156,7 @@ def audit(
         json_file=json,
         is_strict=strict,
         masks_label_words=mask_labels,
+        amendments=amended(group, unit, unit_column, look_back),
         split_file=split,
     )
     if verdict.blocking:
@@ -175,6 +190,10 @@ def run(
     image_encoder: Annotated[
         str | None, typer.Option("--image-encoder", help="Look at films through a local folder with a vision transformer.")
     ] = None,
+    group: GroupOption = "",
+    unit: UnitOption = None,
+    unit_column: UnitColumnOption = None,
+    look_back: LookBackOption = None,
     mask_labels: MaskLabelsOption = False,
     tune_encoder: Annotated[bool, typer.Option("--tune-encoder", help="Train the text encoder on; slow.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="One exploratory split: a first look, no evidence.")] = False,
@@ -212,6 +231,7 @@ def run(
         tunes_encoder=tune_encoder,
         image_encoder=image_encoder,
         masks_label_words=mask_labels,
+        amendments=amended(group, unit, unit_column, look_back),
     )
 
 

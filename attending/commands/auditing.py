@@ -11,7 +11,7 @@ from attending.artefacts import write_text
 from attending.audit import Finding, Material, Severity, Verdict, audit, audit_intake, read_split
 from attending.commands.showing import err, out
 from attending.intake import LONGEST_SIDE, Intake, declare, read_table
-from attending.records import read_charts
+from attending.records import NOTHING_AMENDED, Amendments, read_charts
 
 MOST_IDS = 5
 _STYLES = {Severity.BLOCK: "bold red", Severity.WARN: "yellow", Severity.NOTE: None}
@@ -31,6 +31,7 @@ def audit_table(
     json_file: Path | None,
     is_strict: bool,
     masks_label_words: bool = False,
+    amendments: Amendments = NOTHING_AMENDED,
     split_file: Path | None = None,
 ) -> Verdict:
     """Read, declare, look, print, and write the findings as JSON where a file is named."""
@@ -44,6 +45,7 @@ def audit_table(
         only=only,
         patient=patient,
         masks_label_words=masks_label_words,
+        amendments=amendments,
     )
     beside = {kind: read_table(path) for kind, path in companions.items()}
     records = read_charts(read, schema, companions=beside, longest_side=LONGEST_SIDE, is_strict=is_strict)

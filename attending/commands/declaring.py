@@ -11,7 +11,7 @@ from attending.cohort import plan_protocol
 from attending.commands.showing import err, out, show_schema
 from attending.evaluation.plan import expected_widths, too_small_slices
 from attending.intake import LONGEST_SIDE, declare, read_table
-from attending.records import read_charts, with_companions, write_schema
+from attending.records import NOTHING_AMENDED, Amendments, read_charts, with_companions, write_schema
 from attending.study import ProtocolKind, primary_findings
 from attending.training.bridge import members_of, pattern_of
 from attending.training.recipe import default_repeats
@@ -28,13 +28,23 @@ def write_schema_of(
     where: str | None,
     companions: Mapping[str, Path],
     out: Path | None,
+    amendments: Amendments = NOTHING_AMENDED,
 ) -> None:
     """Infer, show and write a schema; with `companions` (long-format files by kind) also what their columns mean."""
     path = out or table.with_suffix(".schema.toml")
     if path.exists():
         raise ValueError(f"{path}: exists already, and may hold what somebody declared; name another --out or remove it")
     read = read_table(table, where=where)
-    inferred = declare(read, schema=None, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
+    inferred = declare(
+        read,
+        schema=None,
+        targets=targets,
+        positive=positive,
+        ignore=ignore,
+        only=only,
+        patient=patient,
+        amendments=amendments,
+    )
     found = with_companions(inferred, {kind: read_table(file) for kind, file in companions.items()})
     show_schema(found)
     write_schema(found, path)

@@ -9,7 +9,7 @@ from attending.commands.declaring import protocol_kind, require_target
 from attending.commands.showing import bars, device_of, err, out, show_results, show_schema, threads_of
 from attending.evaluation.result import verdict
 from attending.intake import declare, read_table, take_in
-from attending.records import with_companions
+from attending.records import NOTHING_AMENDED, Amendments, with_companions
 from attending.study import REPORT_HTML, Plan, Study, hold_study
 from attending.training.trial import FUSED
 
@@ -41,6 +41,7 @@ def run_table(
     tunes_encoder: bool = False,
     image_encoder: str | None = None,
     masks_label_words: bool = False,
+    amendments: Amendments = NOTHING_AMENDED,
 ) -> Study:
     """Read, declare, take in, audit, hold the study unless the audit blocks, and print what it found."""
     require_target(schema_file, targets)
@@ -66,6 +67,7 @@ def run_table(
         only=only,
         patient=patient,
         masks_label_words=masks_label_words,
+        amendments=amendments,
     )
     beside = {kind: read_table(path) for kind, path in companions.items()}
     show_schema(with_companions(schema, beside))

@@ -322,7 +322,7 @@ class _Texts:
 
         self._site = cells(Role.SITE)
         self._strata = cells(Role.VIEW, Role.STRATUM, Role.REFERENCE)
-        self._identity = cells(Role.IDENTITY, Role.PATIENT, Role.ID, Role.CASE, Role.VISIT)
+        self._identity = cells(Role.IDENTITY, Role.PATIENT, Role.GROUP, Role.ID, Role.CASE, Role.VISIT)
 
     def site(self, rows: list[int]) -> str | None:
         return next(iter(self._first(self._site, rows).values()), None)

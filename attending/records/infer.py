@@ -4,13 +4,12 @@ Inference proposes; a person edits the schema, which wins. Rules are tried in a 
 when), then what may never be an input, then the kind of evidence. A column nobody can place is left out, never let in.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from attending.records import names, units
 from attending.records.association import GIVEAWAY_AUROC, auroc_alone, determines
-from attending.records.choice import restrict
+from attending.records.choice import restrict, with_unit_column
 from attending.records.column import INPUTS, UNRECORDED_TIME, UNSTATED, Column, Role, ValueRules
 from attending.records.error import SchemaError
 from attending.records.kinds import Evidence, find_kind, is_image
@@ -324,7 +323,7 @@ def _link_times(context: _Context) -> None:
         elif column.role is Role.TIME:
             roles[base] = replace(roles[base], time=name)
         else:
-            roles[base] = _with_unit_column(roles[base], name, context)
+            roles[base] = with_unit_column(roles[base], name, context.cells[name])
     codes = [column.field_name for column in roles.values() if column.role in INPUTS]
     for name, column in list(roles.items()):
         if column.role in INPUTS - {Role.EMBEDDING} and column.code is not None and codes.count(column.field_name) > 1:
@@ -339,14 +338,3 @@ def _leave_out_doubled_notes(context: _Context) -> None:
             original = first.setdefault(tuple(context.table.cells(name)), name)
             if original != name:
                 context.roles[name] = Column(name=name, role=Role.IGNORED, why=f'the same texts as "{original}"')
-
-
-def _with_unit_column(column: Column, name: str, context: _Context) -> Column:
-    """The number column with its unit column; held in the unit of its name, else in the one written most often."""
-    if column.unit not in (None, UNSTATED):
-        return replace(column, unit_column=name)
-    written = Counter(units.canonical(cell) for cell in context.cells[name] if units.is_unit(cell))
-    if not written:
-        return replace(column, unit_column=name, why=f'{column.why}; no unit that is known stands in "{name}"')
-    unit = written.most_common(1)[0][0]
-    return replace(column, unit_column=name, unit=unit, why=f'{column.why}; held in "{unit}", the unit written most often')

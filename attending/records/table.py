@@ -91,6 +91,18 @@ def no_rows(path: Path) -> RecordError:
     return RecordError(f"{path.name}: has a header and no rows; expected at least one patient")
 
 
+def rows_where(table: Table, column: str, levels: Sequence[str]) -> str:
+    """The condition for `where` that keeps the rows of `table` with one of these cells in `column`, added to its own."""
+    typed = _typed(table.frame[column])
+    if typed.dtype == pl.String:
+        written = [f"'{level.replace(chr(39), 2 * chr(39))}'" for level in levels]
+    else:
+        written = [level.lower() if typed.dtype == pl.Boolean else level for level in levels]
+    name = column if re.fullmatch(r"[a-z_][a-z0-9_]*", column) else f'"{column}"'
+    kept = f"{name} = {written[0]}" if len(written) == 1 else f"{name} in ({', '.join(written)})"
+    return kept if table.where is None else f"({table.where}) and {kept}"
+
+
 def _read_csv(path: Path) -> tuple[pl.DataFrame, np.ndarray]:
     text = decode(path)
     columns: list[list[str | None]] = []
