@@ -86,7 +86,11 @@ class TrainedModel:
 
     def diagnose(self, cases: Sequence[Case]) -> tuple[Diagnosis, ...]:
         """Estimated probability of each recorded label, its conformal set, what was missing, and why none is given if so."""
-        probability = self.probability(cases)
+        return self.settled(cases, self.raw_probability(cases))
+
+    def settled(self, cases: Sequence[Case], raw: Float[np.ndarray, "case finding"]) -> tuple[Diagnosis, ...]:
+        """What `diagnose` gives, from probabilities before calibration that are there already."""
+        probability = self.settling.calibrated(raw)
         in_set = self.settling.in_set(probability)
         why_not = self.tokenizers.unusable(cases)
         return tuple(self._diagnosis(c, p, s, why) for c, p, s, why in zip(cases, probability, in_set, why_not, strict=True))

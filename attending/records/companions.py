@@ -109,6 +109,14 @@ def complete_units(spec: Companion, companion: Table, schema: Schema) -> Compani
     return replace(spec, units={code: by_code.get(code) or unit for code, unit in found.items()} | dict(spec.units))
 
 
+def check_companion(spec: Companion, companion: Table) -> None:
+    """Raise `SchemaError` for a column that is not there, `RecordError` for numbers with another decimal mark."""
+    wanted = (spec.id, spec.value, spec.code, spec.unit, spec.time, spec.low, spec.high)
+    companion.require([name for name in wanted if name is not None], purpose=f'part of the companion "{spec.kind}"')
+    if spec.kind == "labs":
+        refuse_other_marks(companion.cells(spec.value), spec.rules.decimal, place=f'{companion.name} column "{spec.value}"')
+
+
 def join_companion(
     spec: Companion,
     companion: Table,
@@ -120,14 +128,11 @@ def join_companion(
     is_strict: bool,
 ) -> Joined:
     """The rows of a companion as evidence of the cases. Under `is_strict` a row that cannot be read raises `RecordError`."""
-    wanted = (spec.id, spec.value, spec.code, spec.unit, spec.time, spec.low, spec.high)
-    companion.require([name for name in wanted if name is not None], purpose=f'part of the companion "{spec.kind}"')
+    check_companion(spec, companion)
     owners: dict[str, list[int]] = defaultdict(list)
     for at, asker in enumerate(askers):
         if spec.id in asker.names:
             owners[asker.names[spec.id]].append(at)
-    if spec.kind == "labs":
-        refuse_other_marks(companion.cells(spec.value), spec.rules.decimal, place=f'{companion.name} column "{spec.value}"')
     evidence: list[list[Evidence]] = [[] for _ in askers]
     absent: list[list[Absence]] = [[] for _ in askers]
     outcomes: list[tuple[Reading, str]] = []
