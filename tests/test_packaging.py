@@ -23,6 +23,8 @@ CORE = {canonicalize_name(Requirement(each).name) for each in _PROJECT["dependen
 DEV = {canonicalize_name(Requirement(each).name) for each in _PROJECT["optional-dependencies"]["dev"]}
 EXTRA = {canonicalize_name(Requirement(each).name) for each in _PROJECT["optional-dependencies"]["hub"]}
 """Installed by choice: imported where they are used, and their absence is an error that names the extra."""
+SERVE = {canonicalize_name(Requirement(each).name) for each in _PROJECT["optional-dependencies"]["serve"]}
+"""Also by choice, and part of the development tools, so that the service is tested everywhere."""
 NOT_IMPORTED = frozenset({"ruff", "mypy", "pytest-xdist"})
 """Development tools that are run, not imported."""
 PINS = {
@@ -71,12 +73,13 @@ def is_cuda(name: str) -> bool:
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
-    assert imported_by("attending") == CORE
+    assert imported_by("attending") == CORE | SERVE
 
 
 def test_development_dependencies_are_used() -> None:
     assert imported_by("tests", "recipes", "benchmarks") - CORE <= needed(DEV).keys()
-    assert DEV - NOT_IMPORTED - imported_by("tests", "benchmarks") == set()
+    assert SERVE <= DEV
+    assert DEV - NOT_IMPORTED - SERVE - imported_by("tests", "benchmarks") == set()
 
 
 def test_every_installed_version_is_pinned_and_every_pin_is_needed() -> None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from attending.cli import attention, models, studies
+from attending.cli import attention, models, service, studies
 
 NOTICE = "Research software, not a medical device; not for decisions about patients."
 
@@ -17,6 +17,11 @@ COMMANDS = {
         models.explain,
         models.judge,
         studies.clinic,
+    ),
+    "A model that others ask": (
+        service.serve,
+        service.token,
+        service.audit_log,
     ),
     "Attention: choose it, look inside, make it cheaper": (
         attention.compare,

@@ -31,7 +31,7 @@ def of_system(error: OSError) -> str:
 
 def _command() -> list[str]:
     """The command that was asked for, where there is one of this name."""
-    names = {command.__name__ for commands in COMMANDS.values() for command in commands}
+    names = {command.__name__.replace("_", "-") for commands in COMMANDS.values() for command in commands}
     return [word for word in sys.argv[1:2] if word in names]
 
 

@@ -281,11 +281,16 @@ def _read_sex(source: _Source, _row: int, cell: str) -> Cell:
     text = cell.strip()
     if is_unknown(text):
         return _UNKNOWN
-    levels = {_SEX.get(level.lower(), level.lower()) for level in source.column.levels}
-    sex = _SEX.get(text.lower(), text.lower())
+    sex, levels = sex_of(text), {sex_of(level) for level in source.column.levels}
     if levels and sex not in levels:
         return Cell(Reading.REFUSED, why=f"a value that is not one of the {len(levels)} levels of the schema")
     return Cell(Reading.READ, sex=sex)
+
+
+def sex_of(text: str) -> str:
+    """`female` or `male` for the words that mean it; any other text in lower case."""
+    word = text.strip().lower()
+    return _SEX.get(word, word)
 
 
 _READERS: dict[Role, Callable[[_Source, int, str], Cell]] = {

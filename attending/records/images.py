@@ -8,6 +8,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,21 @@ def read_pixels(
         raise ImageError("the file does not exist")
     if path.stat().st_size > most_bytes:
         raise BombError(f"the file has {path.stat().st_size} bytes, more than the limit of {most_bytes}")
+    return _decoded(path, longest_side=longest_side, most_pixels=most_pixels)
+
+
+def pixels_of(
+    content: bytes, *, longest_side: int | None = None, most_pixels: int = MOST_PIXELS
+) -> Float[np.ndarray, "height width"]:
+    """As `read_pixels`, of a picture that is held in memory and never was a file."""
+    return _decoded(BytesIO(content), longest_side=longest_side, most_pixels=most_pixels)
+
+
+def _decoded(source: Path | BytesIO, *, longest_side: int | None, most_pixels: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as picture:
+            with Image.open(source, formats=FORMATS) as picture:
                 width, height = picture.size
                 if width * height > most_pixels:
                     raise BombError(f"the picture has {width} × {height} pixels, more than the limit of {most_pixels}")
