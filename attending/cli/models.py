@@ -33,12 +33,17 @@ def predict(
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
     strict: StrictOption = False,
+    piece: Annotated[
+        int, typer.Option("--piece", min=1, help="Cases held in memory at a time, in steps of 256; changes no answer.")
+    ] = 256,
 ) -> None:
-    """Estimated probability of each recorded label for every case of a table, and what was missing.
+    """Estimated probability of each recorded label for every case of a table, what was missing, and why none is given if so.
+
+    The table may be longer than memory. Killed, the same command goes on from where it stopped.
 
     Example: attending predict out/diagnosis new_patients.csv --out predictions.csv
     """
-    from attending.commands.using import predict_table
+    from attending.commands.predicting import predict_table
 
     predict_table(
         model,
@@ -49,6 +54,7 @@ def predict(
         device=device,
         threads=threads,
         is_strict=strict,
+        piece=piece,
     )
 
 
@@ -69,7 +75,7 @@ def evaluate(
 
     Example: attending evaluate out/diagnosis other_hospital.csv --out out/external
     """
-    from attending.commands.using import evaluate_table
+    from attending.commands.evaluating import evaluate_table
 
     evaluate_table(
         model,
