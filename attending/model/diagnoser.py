@@ -86,22 +86,22 @@ class Tokenizers:
 
     def with_gate(self, cases: Sequence[Case]) -> "Tokenizers":
         """The same with a gate fitted on these cases, those that all else was fitted on."""
-        return replace(self, gate=fit_gate(self._traits(cases), groups=[case.patient for case in cases]))
+        found: dict[str, Trait] = {}
+        for tokenizer in self.by_kind.values():
+            found |= tokenizer.traits(cases, tokenizer.as_trained(tokenizer.read(cases), seed=0))
+        return replace(self, gate=fit_gate(found, groups=[case.patient for case in cases]))
 
     def unusable(self, cases: Sequence[Case]) -> tuple[str | None, ...]:
         """Per case why it should not be answered: nothing to read, or something unlike what was trained on; None: answer it."""
         nothing = [not any(case.of(kind) for kind in self.by_kind) for case in cases]
-        strange = (None,) * len(cases) if self.gate is None else self.gate.outside(self._traits(cases))
+        strange: tuple[str | None, ...] = (None,) * len(cases)
+        if self.gate is not None:
+            traits = [tokenizer.traits(cases, tokenizer.read(cases)) for tokenizer in self.by_kind.values()]
+            strange = self.gate.outside({name: trait for found in traits for name, trait in found.items()})
         return tuple(
             NO_EVIDENCE if is_empty else None if trait is None else f"{trait} is unlike what the model was trained on"
             for is_empty, trait in zip(nothing, strange, strict=True)
         )
-
-    def _traits(self, cases: Sequence[Case]) -> dict[str, Trait]:
-        found: dict[str, Trait] = {}
-        for tokenizer in self.by_kind.values():
-            found |= tokenizer.traits(cases, tokenizer.read(cases))
-        return found
 
     def batch(self, cases: Sequence[Case], task: Task) -> Batch:
         """Inputs, truth and weight of these cases. A case weighs 1 / (cases of its patient among these)."""

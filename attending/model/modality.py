@@ -77,6 +77,10 @@ class Tokenizer(ABC):
         """Roughly what each case holds; None where there is no such sketch."""
         return None
 
+    def as_trained(self, inputs: Inputs, *, seed: int) -> Inputs:
+        """The inputs as training shows them, where it alters them on purpose: what it does to them is not unlike training."""
+        return inputs
+
     def traits(self, cases: Sequence[Case], inputs: Inputs) -> Mapping[str, Trait]:
         """Where evidence unlike that of training would stand out, by names that people know. `inputs` are `read(cases)`."""
         return {}

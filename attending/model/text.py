@@ -8,7 +8,7 @@ than a chunk continues in the next one: nothing is cut.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -160,14 +160,22 @@ class TextTokenizer(Tokenizer):
         values[rows[known], word[known]] = 1.0
         return Sketch(values=values, there=np.asarray(there.any(axis=1)))
 
+    def as_trained(self, inputs: Inputs, *, seed: int) -> TextInputs:
+        """Words turned into the unknown one as often as in training."""
+        assert isinstance(inputs, TextInputs)
+        chance = torch.rand(inputs.words.shape, generator=torch.Generator().manual_seed(seed))
+        is_word = inputs.seen & (inputs.words != ABSENT)
+        hidden = is_word & (chance < self.config.unknown_rate)
+        return replace(inputs, words=inputs.words.masked_fill(hidden, UNKNOWN))
+
     def traits(self, cases: Sequence[Case], inputs: Inputs) -> Mapping[str, Trait]:
-        """How long the notes are, and what share of their words the vocabulary lacks."""
+        """How long the notes are, and what share of their words the vocabulary lacks: no less than training hides."""
         assert isinstance(inputs, TextInputs)
         there = (inputs.seen & (inputs.words != ABSENT)).numpy()
         n = there.sum(axis=1)
         unknown = (there & (inputs.words == UNKNOWN).numpy()).sum(axis=1)
         # The arcsine of a root: a share then varies about as much wherever it lies.
-        share = np.arcsin(np.sqrt(unknown / np.maximum(n, 1)))
+        share = np.arcsin(np.sqrt(np.maximum(unknown / np.maximum(n, 1), self.config.unknown_rate)))
         return {"note": Trait(values=np.stack([np.log1p(n), share], axis=1), there=n > 0)}
 
     def build(self, dim: int) -> "TextEncoder":

@@ -54,6 +54,13 @@ def test_usual_cases_pass_and_absence_is_no_reason(tokenizers):
     assert tokenizers.unusable([patient(N, kinds=())]) == (NO_EVIDENCE,)
 
 
+def test_words_that_training_hides_are_no_reason(tokenizers):
+    """A fifth of the words unknown, as in notes from elsewhere: training hides more than that."""
+    text = " ".join(["cough dry chest pain"] * 4 + ["hacking whooping barking wheezy ."])
+    strangers = [altered(case, Note, text=text) for case in FRESH]
+    assert sum(reason is not None for reason in tokenizers.unusable(strangers)) <= 2
+
+
 def test_a_case_is_judged_whatever_its_company(tokenizers):
     cases = [altered(FRESH[0], Lab, value=1e5), *FRESH[1:]]
     assert tokenizers.unusable(cases) == tuple(tokenizers.unusable([case])[0] for case in cases)
