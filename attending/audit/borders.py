@@ -46,7 +46,7 @@ class BordersCheck(Check):
             return ()
         worst = max(alarms or betrayed, key=lambda found: found.low)
         what = "the answer" if alarms else "the source, and the source tells the answer,"
-        fields = tuple(dict.fromkeys(scan.field_name for scan in first if scan is not None))
+        columns = material.columns_of(dict.fromkeys(scan.field_name for scan in first if scan is not None))
         return (
             Finding(
                 trap="T7",
@@ -55,8 +55,9 @@ class BordersCheck(Check):
                 told=f"the rims of the films tell {what} without any anatomy: they reach {worst}",
                 evidence="; ".join(str(found) for found in (*alarms, *betrayed)),
                 effect="a model can answer by frames, letters and burned-in text, which go with the source of a film",
-                remedy="crop films to the anatomy or blank their rims, and restrict to matched sources (--where)",
-                columns=material.columns_of(fields),
+                remedy=f"crop films to the anatomy or blank their rims, or {material.leaving_out(columns)}; "
+                "restrict to matched sources where T6 or T7 names them (--where)",
+                columns=columns,
             ),
         )
 

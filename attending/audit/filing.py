@@ -13,15 +13,16 @@ import numpy as np
 from PIL import Image
 
 from attending.audit.check import Check
-from attending.audit.finding import Finding, Severity
+from attending.audit.finding import Finding, Severity, quoted
 from attending.audit.material import Material
 from attending.audit.ranking import LEAST_AREA, Ranking, indicators, rank, rank_learned
-from attending.records import RecordError, names
+from attending.records import RecordError, names, rows_where
 from attending.records.column import Role
 from attending.records.images import FORMATS, locate
 from attending.records.schema import Companion
 from attending.records.values import is_unknown, read_number
 
+_PROJECTION = "the projection"
 _SIZES = frozenset({"width", "height", "bits", "dpi", "columns", "rows", "pixels", "pixel", "size", "bytes"})
 _WORDS = frozenset({"file", "filename", "filepath", "path", "folder", "directory"})
 
@@ -69,10 +70,20 @@ class FilingCheck(Check):
                 told=f'how films were taken or filed tells the answer: {fact} of "{column}" alone reaches {worst}',
                 evidence="; ".join(f'{fact} of "{column}": {found}' for found, column, fact in alarms[: self.most_told]),
                 effect="a model can answer by the kind of file or view instead of by what the film shows",
-                remedy="write all films in one format, size and depth; judge within one projection or source (--where)",
+                remedy=self._remedy(material, [(column, fact) for _, column, fact in alarms], facts),
                 columns=columns,
             ),
         )
+
+    def _remedy(self, material: Material, telling: list[tuple[str, str]], facts: Mapping[tuple[str, str], np.ndarray]) -> str:
+        """One projection alone where it is a projection that tells, else films that are all filed alike."""
+        for column, fact in telling:
+            if fact == _PROJECTION:
+                held = [str(value) for value in facts[column, fact] if value is not None]
+                most = max(sorted(set(held)), key=held.count)
+                return f"judge within one projection (--where {quoted(rows_where(material.table, column, [most]))})"
+        columns = tuple(dict.fromkeys(column for column, _ in telling))
+        return f"write all films in one format, size and depth, in one folder, or {material.leaving_out(columns)}"
 
     def _facts(self, material: Material) -> dict[tuple[str, str], np.ndarray]:
         """(column, fact) → a value per case: texts (None: no film) or numbers (NaN); constants left out."""
@@ -91,7 +102,7 @@ class FilingCheck(Check):
             cells = material.cells(column.name)
             known = [None if cell is None or is_unknown(cell) else cell for cell in cells]
             if column.role is Role.VIEW:
-                facts[column.name, "the projection"] = np.array(known, dtype=object)
+                facts[column.name, _PROJECTION] = np.array(known, dtype=object)
             elif column.role in (Role.BOOKKEEPING, Role.OUTCOME) and words & _SIZES and not words & _WORDS:
                 plain = (np.nan if cell is None else read_number(cell, column.rules).value for cell in known)
                 facts[column.name, "the number"] = np.array(list(plain), dtype=float)

@@ -3,6 +3,7 @@
 Counts, column names and the table's own ids; never a cell's text. `told` alone is fit for a report that is passed on.
 """
 
+import shlex
 from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Any
@@ -13,6 +14,11 @@ PROCEDURE = tuple(f"T{number}" for number in range(13, 21))
 """The traps of code and procedure, which `attending.audit.procedure` looks for in what runs and in what it wrote."""
 DATA = "data"
 """In place of a trap's number: a fault of the data themselves, such as mixed units."""
+
+
+def quoted(condition: str) -> str:
+    """A condition as one word of a shell."""
+    return shlex.quote(condition) if set(condition) & set('"$`\\!') else f'"{condition}"'
 
 
 class Severity(Enum):

@@ -4,7 +4,7 @@ After privacy the ids, paths, raw columns and times that most traps live in are 
 several rows shows its first filled cell.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from attending.case import Chart
 from attending.cohort import Protocol
-from attending.records import Records, Schema, Table
+from attending.records import Companion, Records, Schema, Table
 
 FEWEST = 10
 """Groups with and groups without a finding from which on anything is said about what predicts it."""
@@ -165,6 +165,22 @@ class Material:
         """The table's columns behind these fields of evidence; a field of a companion keeps its name."""
         columns = {column.field_name: column.name for column in self.schema.inputs}
         return tuple(columns.get(name, name) for name in fields)
+
+    def leaving_out(self, columns: Sequence[str]) -> str:
+        """The remedy that does without these: columns of the table by name, those of a file beside it with that file."""
+        own = [name for name in columns if name in self.table.frame.columns]
+        told = [f"leave {'it' if len(own) == 1 else 'them'} out (--ignore {','.join(own)})"] if own else []
+        others = set(columns) - set(own)
+        kinds = [spec.kind for spec in self.schema.companions if others & self._held_by(spec)]
+        if kinds:
+            told.append(f"give no {' and no '.join(f'--{kind}' for kind in kinds)}")
+        return ", and ".join(told)
+
+    def _held_by(self, spec: Companion) -> set[str | None]:
+        """The names under which findings tell of what a companion holds."""
+        companion = self.companions.get(spec.kind)
+        codes = companion.cells(spec.code) if companion is not None and spec.code is not None else []
+        return {spec.value, spec.kind.removesuffix("s"), *(None if code is None else code.strip() for code in codes)}
 
     def named(self, cases: np.ndarray) -> tuple[str, ...]:
         """The ids of these cases."""

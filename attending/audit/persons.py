@@ -82,7 +82,7 @@ class PersonsCheck(Check):
             told=f"the same person stands under several patients: equal {together} in different groups",
             evidence=f"{len(shared)} values of {together} are shared by several groups, {len(cases)} cases in all",
             effect="visits of one person may stand in training and in test, so that results are too good",
-            remedy=f'give "{columns[0]}" the role "{Role.GROUP.value}" in the schema file (attending schema TABLE), '
+            remedy=f'keep them in one part: --group "{_rarest(material, columns)}" (strangers who share it come along), '
             "or correct the patient ids",
             columns=columns,
             rows=material.named(np.sort(cases)),
@@ -91,6 +91,11 @@ class PersonsCheck(Check):
 
 def _is_patient_like(name: str) -> bool:
     return "_".join(names.words(name)) in (*names.PATIENT, "group_id", "family_id")
+
+
+def _rarest(material: Material, columns: tuple[str, ...]) -> str:
+    """The column that tells most people apart."""
+    return max(columns, key=lambda name: len(set(material.cells(name))))
 
 
 def _pairs(groups: np.ndarray) -> int:

@@ -47,8 +47,7 @@ class PresenceCheck(Check):
                 told=f"which fields are filled in tells the answer without any value: {worst}",
                 evidence="; ".join(str(found) for found, _ in alarms),
                 effect="a model can answer from what was ordered or written down instead of from what was found",
-                remedy="leave out the fields named here (--ignore a,b), or restrict to cases that have them (--where); "
-                "compare with the baseline site-and-missingness",
+                remedy=_remedy(material, material.columns_of(columns)),
                 columns=material.columns_of(columns),
             ),
         )
@@ -57,6 +56,13 @@ class PresenceCheck(Check):
         held = features[truth.cases]
         gap = np.abs(held[truth.is_event].mean(axis=0) - held[~truth.is_event].mean(axis=0))
         return tuple(fields[at] for at in np.argsort(-gap, kind="stable")[: self.most_columns] if gap[at] > 0.05)
+
+
+def _remedy(material: Material, columns: tuple[str, ...]) -> str:
+    told = material.leaving_out(columns)
+    first = next((name for name in columns if name in material.table.frame.columns), None)
+    only = "" if first is None else f", or keep only cases that have them (--where '\"{first}\" is not null')"
+    return f"{told}{only}; compare with the baseline site-and-missingness"
 
 
 def fields_of(chart: Chart) -> frozenset[str]:

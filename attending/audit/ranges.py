@@ -88,7 +88,8 @@ class RangesCheck(Check):
             told=f"{', '.join(mixed)}: values fall apart as if written in two units",
             evidence="; ".join(f'"{name}": {why}' for name, why in mixed.items()),
             effect=_EFFECT,
-            remedy="name the column that holds the unit of each value (unit_column in the schema file), or convert the column",
+            remedy="name the column that holds the unit of each value, and values are converted "
+            f"(--unit-column {next(iter(mixed))}=COLUMN); where there is none leave it out (--ignore {','.join(mixed)})",
             columns=tuple(mixed),
         )
 
@@ -103,7 +104,8 @@ class RangesCheck(Check):
             told=f"impossible values in {', '.join(impossible)}",
             evidence="; ".join(f'"{name}": {len(held)} {why}' for name, (why, held) in impossible.items()),
             effect=_EFFECT,
-            remedy="correct or blank the cells; where another unit was meant, declare it in the schema file",
+            remedy="correct or blank the cells; where all values are of another unit, declare it "
+            f"(--unit {next(iter(impossible))}=UNIT)",
             columns=tuple(impossible),
             rows=material.named(cases),
         )

@@ -99,7 +99,7 @@ class RepeatsCheck(Check):
             evidence=f"{len(pairs)} pairs of films ({len(same)} equal, {len(alike)} nearly so, brighter, mirrored or cropped); "
             f"{agreeing} pairs agree in their labels{_parted(material, pairs)}",
             effect=_EFFECT if is_parted else "the same film counts twice; it cannot part, because its patients share a group",
-            remedy="give both patients one value in a column with the role group (attending schema TABLE), "
+            remedy="give both patients one value in a column of their own and name it (--group COLUMN), "
             "or leave one of each pair out (--where)",
             columns=material.columns_of(columns),
             rows=material.named(cases),
@@ -118,7 +118,7 @@ class RepeatsCheck(Check):
             evidence=f"{len(cases)} cases share a text of {self.shortest_text} characters or more with another group's case"
             f"{_parted(material, parted)}",
             effect=_EFFECT,
-            remedy="give patients who share a text one value in a column with the role group (attending schema TABLE)",
+            remedy="give patients who share a text one value in a column of their own and name it (--group COLUMN)",
             columns=material.columns_of(columns),
             rows=material.named(cases),
         )

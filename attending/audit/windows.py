@@ -43,9 +43,19 @@ class WindowsCheck(Check):
                 told=f"{told} depends on the answer",
                 evidence="; ".join(f"{_WORDS[name]}: {found}" for found, name in alarms),
                 effect="a model can answer from how long the patient was watched, which nobody knows at the question",
-                remedy="set look_back_hours in the schema file to a window that everybody has, and keep one value of each kind",
+                remedy=f"leave out what is older than what both classes have (--look-back {_shared(material, asked)}); "
+                "who then has nothing left may still tell",
             ),
         )
+
+
+def _shared(material: Material, asked: dict[str, np.ndarray]) -> str:
+    """Hours that half of the cases of the class with the shorter windows are watched for."""
+    lengths = [
+        asked["length"][truth.cases[truth.is_event == is_event]] for truth in material.truths for is_event in (True, False)
+    ]
+    medians = [float(np.nanmedian(held)) for held in lengths if np.isfinite(held).any()]
+    return f"{max(1.0, np.ceil(min(medians))):g}" if medians else "HOURS"
 
 
 def _by_case(material: Material, measure: Callable[[Chart], float]) -> np.ndarray:

@@ -68,7 +68,7 @@ class WordingCheck(Check):
                 evidence=f"{len(own)} of {noted} cases with notes name their own recorded label; "
                 f"{told}; {self._words(material, truth, texts, has_note, pattern)}",
                 effect="the model reads the diagnosis instead of making it",
-                remedy=f"leave the notes out (--ignore {','.join(columns)}), or take the words out of them (--mask-labels), "
+                remedy=f"{material.leaving_out(columns)}, or take the words out of the notes (--mask-labels), "
                 "which is not enough where style or findings give it away too; keep what was written before the diagnosis",
                 columns=columns,
                 rows=material.named(np.array(own, dtype=int)),
@@ -90,7 +90,7 @@ class WordingCheck(Check):
                 told="words that name a label are taken out of all notes, as declared",
                 evidence=f"a bag of the words that remain: {'; '.join(told) or 'cannot be asked'}",
                 effect="style, era and described findings may still give the label away",
-                remedy="leave the notes out (--ignore) to see what the result owes to them",
+                remedy=f"{material.leaving_out(material.columns_of(fields))} to see what the result owes to the notes",
                 columns=material.columns_of(fields),
             ),
         )

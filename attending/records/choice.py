@@ -13,7 +13,6 @@ from attending.records.table import Table
 from attending.records.targets import infer_targets
 from attending.records.values import is_unknown
 
-
 _KEEPS_ITS_ROLE = (Role.PATIENT, Role.CASE, Role.ID, Role.TARGET, Role.ASKED_AT)
 
 

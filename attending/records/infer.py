@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from attending.records import names, units
 from attending.records.association import GIVEAWAY_AUROC, auroc_alone, determines
 from attending.records.choice import restrict, with_unit_column
-from attending.records.column import INPUTS, UNRECORDED_TIME, UNSTATED, Column, Role, ValueRules
+from attending.records.column import INPUTS, UNRECORDED_TIME, Column, Role, ValueRules
 from attending.records.error import SchemaError
 from attending.records.kinds import Evidence, find_kind, is_image
 from attending.records.schema import EACH_ROW, Schema, Target, TargetKind

@@ -72,7 +72,7 @@ def test_a_row_becomes_a_chart(csv: Write) -> None:
     assert chart.of(Sign) == (Sign(name="pain", value="yes", levels=("no", "yes")),)
     assert chart.of(Embedding)[0].vector.tolist() == [1.0, 2.0]
     assert (dict(chart.truth), dict(chart.strata)) == ({"dx": True}, {"film_view": "AP"})
-    assert dict(chart.identity.values) == {"id": "a", "patient": "p1"}
+    assert dict(chart.identity.values) == {"id": "a", "patient": "p1", "family": "f1"}
 
 
 def test_blank_and_unknown_truth_is_unknown_not_negative(csv: Write) -> None:
