@@ -73,8 +73,10 @@ def predict_table(
     found = sum(shards.summary(number) is not None for number in range(len(pieces)))
     if found:
         _say(f"{shards.folder}: {found} of {len(pieces)} pieces are there already")
-    summaries = list(_answered(model, stream, pieces, shards))
-    _show(stream, summaries)
+    told = _Told()
+    for summary in _answered(model, stream, pieces, shards):
+        told.add(summary)
+    _show(stream, told, shards)
     shards.join(len(pieces), header=_lines([HEADER]))
     _say(f"written: {out}")
 
@@ -138,13 +140,30 @@ def _lines(rows: Sequence[Sequence[object]]) -> str:
     return buffer.getvalue()
 
 
-def _show(stream: Stream, summaries: Sequence[Mapping[str, Any]]) -> None:
+class _Told:
+    """What the pieces so far told, together: inputs that are missing, why values were not used, why no answer is given."""
+
+    def __init__(self) -> None:
+        self.missing: Sequence[str] = ()
+        self.reasons: dict[str, Counter[str]] = {}
+        self.abstained: Counter[str] = Counter()
+        self.n_pieces = 0
+
+    def add(self, summary: Mapping[str, Any]) -> None:
+        self.missing = summary["missing"]  # by the header, so the same of every piece
+        for column, reasons in summary["reasons"].items():
+            self.reasons.setdefault(column, Counter()).update(reasons)
+        self.abstained.update(summary["abstained"])
+        self.n_pieces += 1
+
+
+def _show(stream: Stream, told: _Told, shards: Shards) -> None:
     """What was missing, left out and refused, and for how many cases no answer is given and why."""
     table = stream.plan.table.name
-    for column in summaries[0]["missing"]:
+    for column in told.missing:
         named = f"{column} was not given" if column.startswith("--") else f'input column "{column}" is not in {table}'
         err.print(f"{named}: absent evidence for every case", style="yellow", soft_wrap=True)
-    for name, reasons in (*_column_reasons(summaries), *_companion_reasons(stream, summaries)):
+    for name, reasons in (*told.reasons.items(), *_companion_reasons(stream, shards, told.n_pieces)):
         for reason, count in reasons.items():
             _say(f"{name}: {count} left out: {reason}")
     plan = stream.plan
@@ -154,27 +173,20 @@ def _show(stream: Stream, summaries: Sequence[Mapping[str, Any]]) -> None:
     for reason, count in Counter(each.reason for each in plan.refused).items():
         _say(f"{count} rows refused: {reason} (the first: row {first[reason]})")
     _say(f"{plan.n_rows} rows: {len(plan.rows)} used in {len(plan)} cases, {len(plan.refused)} refused")
-    abstained = sum((Counter(each["abstained"]) for each in summaries), Counter[str]())
-    for reason, count in abstained.most_common():
+    for reason, count in told.abstained.most_common():
         _say(f"abstained: {count}: {reason}")
-    _say(f"{len(plan)} cases: {len(plan) - abstained.total()} answered, {abstained.total()} abstained")
+    n = told.abstained.total()
+    _say(f"{len(plan)} cases: {len(plan) - n} answered, {n} abstained")
 
 
-def _column_reasons(summaries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Counter[str]]]:
-    """Why values of a column were not used, in the order in which that was met."""
-    for column in summaries[0]["reasons"]:
-        counts: Counter[str] = Counter()
-        for each in summaries:
-            counts.update(each["reasons"][column])
-        yield column, counts
-
-
-def _companion_reasons(stream: Stream, summaries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """Why rows of a companion were not used."""
+def _companion_reasons(stream: Stream, shards: Shards, n_pieces: int) -> Iterator[tuple[str, Mapping[str, int]]]:
+    """Why rows of a companion were not used. A row may belong to cases of several pieces."""
 
     def told(kind: str) -> Iterator[Outcome]:
-        for each in summaries:
-            for at, reading, why in each["companions"][kind]:
+        for number in range(n_pieces):
+            summary = shards.summary(number)
+            assert summary is not None
+            for at, reading, why in summary["companions"][kind]:
                 yield at, Reading(reading), why
 
     for kind, companion in stream.companions.items():
