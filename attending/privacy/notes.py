@@ -14,7 +14,8 @@ from attending.privacy.rule import Kept, Person, PrivacyRule
 from attending.privacy.spans import Replacement, replace_spans
 
 _URL = re.compile(r"\b(?:https?://|ftp://|www\.)[^\s<>\"')\]]+|\b(?:doi:\s*)?10\.\d{4,9}/[^\s<>\"')\]]+", re.IGNORECASE)
-_EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
+# begins where its characters begin, so that a long run without an @ is looked at once and not from each of its characters
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
 _PHONE = re.compile(
     r"(?<![\w./])(?:"
     r"\+\d{1,3}[\s./-]?(?:\(?\d{1,5}\)?[\s./-]?){2,5}"  # +49 941 123-456
