@@ -7,13 +7,14 @@ from attending.evaluation.estimate import Estimate
 from attending.evaluation.gate import Gate, Trait, fit_gate
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.judgement import judge
+from attending.evaluation.local import locally_recalibrated
 from attending.evaluation.outcomes import Outcomes
 from attending.evaluation.plan import Expectation, expected_widths, too_small_slices
 from attending.evaluation.predictions import PredictionError, Predictions, predictions_text, read_predictions
 from attending.evaluation.recalibration import Calibration, fit_calibration, fit_isotonic
 from attending.evaluation.result import EvaluationError, Result, verdict, verdict_of_margin
 from attending.evaluation.sharing import shareable, suppress
-from attending.evaluation.sites import SiteSummary, locally_recalibrated, site_summary
+from attending.evaluation.sites import SiteSummary, site_summary
 from attending.evaluation.threshold import Rule, choose_threshold, row_thresholds
 
 __all__ = [

@@ -13,6 +13,7 @@ from attending.evaluation.catalog import AT_THRESHOLD, CORE, METRICS
 from attending.evaluation.difference import difference_rows
 from attending.evaluation.estimation import Numbering, measure
 from attending.evaluation.inquiry import Terms, ask
+from attending.evaluation.local import local_rows
 from attending.evaluation.outcomes import Outcomes
 from attending.evaluation.result import EvaluationError, Result
 from attending.evaluation.sets import abstention_rows, set_rows
@@ -68,7 +69,7 @@ def judge(
     rows.extend(macro_rows(whole, models, terms))
     for model, outcomes in models.items():
         rows.extend((*set_rows(outcomes, model, terms), *abstention_rows(outcomes, model, terms)))
-    rows.extend(site_rows(models[primary], primary, terms))
+    rows.extend((*site_rows(models[primary], primary, terms), *local_rows(models[primary], primary, terms)))
     rows.extend(difference_rows(whole, models, primary, terms))
     return tuple(rows)
 

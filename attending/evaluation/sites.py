@@ -14,7 +14,6 @@ from attending.evaluation.estimate import Estimate
 from attending.evaluation.estimation import Measured, Numbering, Question, interval_of, measure, question
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.outcomes import Outcomes
-from attending.evaluation.recalibration import fit_calibration
 from attending.evaluation.result import Result
 
 NOT_STATED = "not stated"
@@ -113,22 +112,14 @@ def random_effects(values: np.ndarray, errors: np.ndarray) -> tuple[float, float
     return float(mean), float(max(error, np.sqrt(1.0 / weight.sum()))), float(np.sqrt(between))
 
 
-def locally_recalibrated(outcomes: Outcomes, *, seed: int = 0) -> Outcomes:
-    """Each site's probabilities after calibration on the site's own other half: what a site gains from recalibrating itself.
+def levels_of(outcomes: Outcomes) -> np.ndarray:
+    """The site of each row; "" where there is none."""
+    return np.array([str(level) for level in outcomes.strata.get("site", np.full(len(outcomes), "", dtype=object))])
 
-    Halves are of whole groups. A half with too few events is left as it was (`fit_calibration`).
-    """
-    levels = np.array([str(level) for level in outcomes.strata["site"]])
-    probability = outcomes.probability.copy()
-    rng = np.random.default_rng([seed, 0x517E])
-    for name in np.unique(levels):
-        here = np.flatnonzero(levels == name)
-        groups, index = np.unique(outcomes.groups[here].astype(str), return_inverse=True)
-        half = rng.permutation(np.arange(len(groups)) % 2)[index]
-        for k in (0, 1):
-            fitted = fit_calibration(outcomes.rows(here[half != k]))
-            probability[here[half == k]] = fitted.apply(outcomes.probability[here[half == k]])
-    return replace(outcomes, probability=probability)
+
+def named_sites(outcomes: Outcomes) -> list[str]:
+    """The sites that rows are stated to come from."""
+    return sorted(set(levels_of(outcomes).tolist()) - {"", NOT_STATED})
 
 
 def _at(outcomes: Outcomes, finding: str, numbering: Numbering) -> Question:
@@ -167,8 +158,7 @@ def site_rows(outcomes: Outcomes, model: str, terms: Terms) -> list[Result]:
     Metrics `auroc_over_sites`, `auroc_at_new_site` and the same of the calibration intercept; None with the reason where there
     are too few sites. Nothing at all where the rows know fewer than two sites.
     """
-    levels = {str(level) for level in outcomes.strata.get("site", ())} - {"", NOT_STATED}
-    if len(levels) < 2:
+    if len(named_sites(outcomes)) < 2:
         return []
     rows = []
     for finding in outcomes.findings:

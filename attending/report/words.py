@@ -53,6 +53,8 @@ METRIC_NAMES = {
     "auroc_at_new_site": "AUROC, expected at a new site",
     "calibration_intercept_over_sites": "Calibration in the large, mean over sites",
     "calibration_intercept_at_new_site": "Calibration in the large, expected at a new site",
+    "calibration_intercept_before_local": "Calibration in the large, before recalibration at the site",
+    "calibration_intercept_after_local": "Calibration in the large, after recalibration at the site",
     "auprc": "AUPRC",
     "brier": "Brier score",
     "log_loss": "Log loss",
