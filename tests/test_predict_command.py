@@ -117,7 +117,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def predict(project: Path, table: Path, out: Path, *options: str | Path, code: int = 0) -> Said:
-    said = call("predict", project / "model", table, "--out", out, "--threads", 1, *options)
+    said = call("predict", project / "model", table, "--out", out, "--threads", "1", *options)
     assert said.code == code, said.err
     return said
 
