@@ -69,6 +69,7 @@ def create_app(
         description=DESCRIPTION,
         docs_url=None,  # both fetch scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the query that was sent
         lifespan=lifespan,
     )
     _add_routes(app, desk, metrics, audit_log)

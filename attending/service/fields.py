@@ -15,6 +15,7 @@ from attending.records.cells import sex_of
 from attending.records.column import UNSTATED, ValueRules
 from attending.service.messages import (
     MOST_CHARACTERS,
+    MOST_EXPLAINED_CHARACTERS,
     MOST_IMAGES,
     EmbeddingField,
     LimitsOut,
@@ -104,7 +105,11 @@ def told(model: TrainedModel, fields: Fields, *, most_body_bytes: int, most_pixe
         cautions=list(fields.schema.cautions),
         explanations=["shapley"],
         limits=LimitsOut(
-            body_bytes=most_body_bytes, note_characters=MOST_CHARACTERS, image_pixels=most_pixels, images=MOST_IMAGES
+            body_bytes=most_body_bytes,
+            note_characters=MOST_CHARACTERS,
+            note_characters_explained=MOST_EXPLAINED_CHARACTERS,
+            image_pixels=most_pixels,
+            images=MOST_IMAGES,
         ),
     )
 

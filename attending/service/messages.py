@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from attending.service.words import COVERAGE, ESTIMATE, NOTICE, SHARES
 
-MOST_CHARACTERS = 100_000
+MOST_CHARACTERS = 50_000
 """Of all notes of a case together; a discharge letter has some ten thousand."""
+MOST_EXPLAINED_CHARACTERS = 20_000
+"""The same where an explanation is asked for, which reads the notes once for every combination of the other modalities."""
 MOST_ENTRIES = 2_000
 MOST_NOTES, MOST_IMAGES, MOST_VECTORS, LONGEST_VECTOR = 100, 16, 16, 65_536
 LONGEST_NAME = 400
@@ -80,7 +82,7 @@ class CaseIn(_In):
     """One patient at one moment: whatever is known, nothing made up. All of it may be absent.
 
     `identity` are names and numbers of the patient that may stand in the notes: they are taken out of them before the model
-    reads them and kept nowhere. Send no other identifier.
+    reads them and written nowhere. Send no other identifier.
     """
 
     notes: Annotated[list[NoteIn], Field(max_length=MOST_NOTES)] = []
@@ -175,6 +177,7 @@ class LimitsOut(BaseModel):
 
     body_bytes: int
     note_characters: int
+    note_characters_explained: int
     image_pixels: int
     images: int
 

@@ -40,7 +40,17 @@ from attending.records.label_words import without_label_words
 from attending.records.units import UnitError, convert
 from attending.records.values import is_unknown
 from attending.service.fields import Fields
-from attending.service.messages import MOST_CHARACTERS, CaseIn, EmbeddingIn, ImageIn, NoteIn, RangeIn, SignIn, ValueIn
+from attending.service.messages import (
+    MOST_CHARACTERS,
+    MOST_EXPLAINED_CHARACTERS,
+    CaseIn,
+    EmbeddingIn,
+    ImageIn,
+    NoteIn,
+    RangeIn,
+    SignIn,
+    ValueIn,
+)
 from attending.service.problem import Fault, Problem, refused
 
 MOST_PIXELS = 16 * 2**20
@@ -88,7 +98,7 @@ def chart_of(message: CaseIn, fields: Fields, *, request: str, pictures: Sequenc
     """
     reader = _Reader(fields)
     evidence = [
-        *reader.notes(message.notes),
+        *reader.notes(message.notes, most=MOST_EXPLAINED_CHARACTERS if message.explanation else MOST_CHARACTERS),
         *reader.values(message.values),
         *reader.signs(message.signs),
         *reader.images(message.images, pictures),
@@ -113,9 +123,10 @@ class _Reader:
         self.fields = fields
         self.faults: list[Fault] = []
 
-    def notes(self, notes: Sequence[NoteIn]) -> Iterable[Evidence]:
-        if sum(len(note.text) for note in notes) > MOST_CHARACTERS:
-            self._refuse("/notes", f"hold more than {MOST_CHARACTERS} characters together", "send the notes that matter")
+    def notes(self, notes: Sequence[NoteIn], *, most: int) -> Iterable[Evidence]:
+        if sum(len(note.text) for note in notes) > most:
+            remedy = "send the notes that matter" + (", or ask for no explanation" if most < MOST_CHARACTERS else "")
+            self._refuse("/notes", f"hold more than {most} characters together", remedy)
             return
         known = self.fields.notes
 

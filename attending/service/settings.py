@@ -10,8 +10,8 @@ MEBIBYTE = 1 << 20
 class Settings:
     """`rate` is requests a second of one client (0: no limit), `most_body_bytes` the largest body.
 
-    `most_held_bytes` bounds all bodies that are held at once. `read_seconds` is the time in which a body must have come,
-    `answer_seconds` that in which it is answered.
+    `most_held_bytes` bounds all bodies that are held at once. `header_seconds` and `read_seconds` are the times in which
+    headers and body must have come, `answer_seconds` that in which it is answered.
     """
 
     host: str = "127.0.0.1"
@@ -21,6 +21,7 @@ class Settings:
     audit_log: Path | None = None
     rate: float = 50.0
     most_body_bytes: int = 16 * MEBIBYTE
+    header_seconds: float = 10.0
     read_seconds: float = 20.0
     answer_seconds: float = 30.0
     most_headers: int = 64

@@ -20,8 +20,8 @@ from attending.explanation.shapley import Shapley, Shares
 from attending.model.trained import TrainedModel
 
 MOST_CASES = 32
-MOST_WORDS = 200_000
-"""Characters of notes in one batch: a long note would make every other case as long."""
+MOST_CHARACTERS = 200_000
+"""Cases of a batch times the characters of its longest notes: a long note makes every other case as long."""
 LINGER_SECONDS = 0.002
 """How long a batch waits for company, and only where the last one had some: whoever is alone does not wait."""
 MOST_WAITING = 512
@@ -115,10 +115,10 @@ class Worker:
             if not self._changed.wait(until - time.monotonic()):
                 break
         batch: list[_Asked] = []
-        words = 0
+        longest = 0
         while self._plain and len(batch) < MOST_CASES:
-            words += sum(len(note.text) for note in self._plain[0].case.of(Note))
-            if batch and words > MOST_WORDS:
+            longest = max(longest, sum(len(note.text) for note in self._plain[0].case.of(Note)))
+            if batch and (len(batch) + 1) * longest > MOST_CHARACTERS:
                 break
             batch.append(self._plain.popleft())
         self._had_company = len(batch) > 1
