@@ -1,5 +1,6 @@
 """Cases taken in piece by piece are those of the whole table, wherever their rows lie and however it is cut."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -172,6 +173,14 @@ def test_what_the_whole_table_refuses_is_refused_in_its_words(table: Path) -> No
         assert refusal(lambda: stream(path, by, **options)) == refusal(lambda: whole(path, by, **options))  # noqa: B023
     with pytest.raises(SchemaError, match='no column "case_id", which was named as the case'):
         stream(write_rows(table.parent / "narrow.csv", [{"patient_id": "p1", "sick": "yes", "asked": "2020-03-10"}]), schema)
+
+
+def test_numbers_written_in_another_way_are_refused_with_the_rows_of_the_piece(table: Path) -> None:
+    path, schema = changed(table, crp_mg_l=[(30, "3,5"), (36, "4,5")]), declared(table)
+    assert 'changed.csv column "crp_mg_l": 2 numbers have a decimal comma' in refusal(lambda: whole(path, schema))
+    opened = stream(path, schema)
+    said = refusal(lambda: opened.take_in(27, 32))
+    assert re.search(r'changed.csv rows \d+ to \d+, column "crp_mg_l": \d numbers? have a decimal comma', said)
 
 
 def test_an_error_in_a_late_piece_names_the_row_of_the_file(table: Path) -> None:

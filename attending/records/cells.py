@@ -86,7 +86,7 @@ def read_column(
     )
     raw = table.cells(column.name)
     if column.role in (Role.NUMBER, Role.AGE):
-        refuse_other_marks((raw[i] for i in rows), column.rules.decimal, place=f'{table.name} column "{column.name}"')
+        refuse_other_marks((raw[i] for i in rows), column.rules.decimal, place=table.place(column.name))
     read = _READERS[column.role]
     result = []
     # evidence is frozen, so equal cells at one time with one unit may share it: most signs and many numbers repeat

@@ -57,6 +57,11 @@ class Table:
                     f"The table has {self.frame.width} columns; `attending schema` lists them."
                 )
 
+    def place(self, column: str) -> str:
+        """A column as errors name it, with the rows looked at where these are not all of the file."""
+        rows = "" if len(self) == self.n_read else f" rows {self.rows[0]} to {self.rows[-1]},"
+        return f'{self.name}{rows} column "{column}"'
+
     def cells(self, column: str) -> list[str | None]:
         """The cells of a column as text, blank ones as None."""
         return self.frame[column].to_list()
