@@ -2,29 +2,22 @@
 
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from attending.comparison.comparison import Comparison
 from attending.comparison.plots import growth_plot, quality_plot
 from attending.comparison.row import LAYER, Ledger
 from attending.comparison.tables import measure_of, quality_table, settings_table, size_table
+from attending.drawing.pages import environment, style
 
 
 def page_of(found: Comparison) -> str:
     """The whole page."""
-    environment = Environment(
-        loader=PackageLoader("attending.comparison", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style, _, _ = environment.loader.get_source(environment, "compare.css")  # type: ignore[union-attr]
+    templates = environment("attending.comparison")
     names = tuple(one.name for one in found.contenders)
-    return environment.get_template("compare.html").render(
+    return templates.get_template("compare.html").render(
         found=found,
-        style=Markup(style),
+        style=style(("attending.comparison", "compare.css")),
         sizes=size_table(found),
         quality=quality_table(found),
         settings=settings_table(found),

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from attending.comparison.conversion import ConversionReceipt
 from attending.comparison.receipt import LAYER_HEADS, RESULT_HEADS, layer_rows, result_rows, total_of
+from attending.drawing.pages import environment, style
 from attending.drawing.palette import FIRST, INK, PAPER, QUIET, SMALL
 from attending.drawing.svg import box, picture, tooltip, words
 
@@ -15,18 +15,11 @@ CELL, LEFT = 26.0, 210.0
 
 def receipt_page(receipt: ConversionReceipt) -> str:
     """The whole page."""
-    environment = Environment(
-        loader=PackageLoader("attending.comparison", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = environment("attending.comparison")
     rows, layers = layer_rows(receipt), [layer for member in receipt.members for layer in member.layers]
-    style, _, _ = environment.loader.get_source(environment, "compare.css")  # type: ignore[union-attr]
-    return environment.get_template("receipt.html").render(
+    return templates.get_template("receipt.html").render(
         receipt=receipt,
-        style=Markup(style),
+        style=style(("attending.comparison", "compare.css")),
         total=total_of(receipt),
         layer_heads=LAYER_HEADS,
         layers=rows,

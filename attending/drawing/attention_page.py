@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from attending.attention.profiles import HeadProfile, profile
 from attending.attention.tracing import Trace, range_of, shape_of
 from attending.drawing.heads import Measure, diversity_plot, head_dots
 from attending.drawing.heat_maps import head_maps, heat_map, similarity_map
+from attending.drawing.pages import ROOM, environment, style
 from attending.drawing.word_links import word_links
 
 MOST = 40
@@ -95,18 +95,11 @@ class Page:
 
 def attention_page(page: Page, views: Sequence[LayerView]) -> str:
     """The whole page, in the order of the views."""
-    environment = Environment(
-        loader=PackageLoader("attending.drawing", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style, _, _ = environment.loader.get_source(environment, "attention.css")  # type: ignore[union-attr]
+    templates = environment("attending.drawing")
     profiles = [profile(view.trace, sample=view.sample) for view in views]
-    return environment.get_template("attention.html").render(
+    return templates.get_template("attention.html").render(
         page=page,
-        style=Markup(style),
+        style=style((ROOM, "attention.css")),
         most_panels=1 + max((view.trace.weights.shape[1] for view in views), default=0),
         layers=[_layer(view, found) for view, found in zip(views, profiles, strict=True)],
         diversity=Markup(diversity_picture(views)) if len(views) > 1 else "",

@@ -6,10 +6,10 @@ No script and no network, light and dark. The page holds the patient's film and 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from attending.diagnosis import Diagnosis
+from attending.drawing.pages import ROOM, environment, style
 from attending.explanation.drawn import Drawn
 from attending.explanation.neighbours import Neighbour
 from attending.explanation.truth import Score
@@ -62,18 +62,12 @@ class CaseView:
 
 def explanation_page(view: CaseView) -> str:
     """The whole page, the findings in the order given."""
-    environment = Environment(
-        loader=PackageLoader("attending.explanation", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    shared = Environment(loader=PackageLoader("attending.drawing", "templates"), autoescape=False)
-    style, _, _ = shared.loader.get_source(shared, "attention.css")  # type: ignore[union-attr]
-    own, _, _ = environment.loader.get_source(environment, "explanation.css")  # type: ignore[union-attr]
-    environment.filters["svg"] = Markup
+    templates = environment("attending.explanation")
+    templates.filters["svg"] = Markup
     most = max((len(finding.methods) for finding in view.findings), default=0)
-    return environment.get_template("explanation.html").render(
-        view=view, style=Markup(style + own), cautions=(NO_CAUSE, OF_A_PATIENT), most_panels=most
+    return templates.get_template("explanation.html").render(
+        view=view,
+        style=style((ROOM, "attention.css"), ("attending.explanation", "explanation.css")),
+        cautions=(NO_CAUSE, OF_A_PATIENT),
+        most_panels=most,
     )

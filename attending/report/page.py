@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from attending.drawing.pages import environment, style
 from attending.evaluation import Result
 from attending.report import figures, words
 from attending.report.ledger import Ledger
@@ -40,14 +40,8 @@ class HeadRow:
 
 def page_of(report: Report) -> str:
     """The whole page; `report` has been through `sharing.shared`."""
-    environment = Environment(
-        loader=PackageLoader("attending.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    templates = environment("attending.report")
+    templates.filters.update(
         count=words.count,
         figure=words.figure,
         signed=words.signed,
@@ -57,10 +51,9 @@ def page_of(report: Report) -> str:
     )
     ledger = Ledger(report.results)
     patterns = shared_patterns(report.patterns)
-    style, _, _ = environment.loader.get_source(environment, "report.css")  # type: ignore[union-attr]
-    return environment.get_template("report.html").render(
+    return templates.get_template("report.html").render(
         report=report,
-        style=Markup(style),
+        style=style(("attending.report", "report.css")),
         disclaimer=words.DISCLAIMER,
         sentence=words.question_sentence(report),
         protocol=words.protocol_sentence(report),

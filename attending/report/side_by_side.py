@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from attending.artefacts import write_text
 from attending.drawing import ForestRow, forest_plot
+from attending.drawing.pages import environment, style
 from attending.evaluation import Result, shareable
 from attending.report import words
 from attending.report.ledger import Ledger
@@ -99,19 +99,12 @@ def write_side_by_side(folder: Path, shown: SideBySide) -> tuple[Path, Path]:
 
 
 def _page(shown: SideBySide, differences: Sequence[Result]) -> str:
-    environment = Environment(
-        loader=PackageLoader("attending.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=words.count, told=words.with_interval)
-    style, _, _ = environment.loader.get_source(environment, "report.css")  # type: ignore[union-attr]
+    templates = environment("attending.report")
+    templates.filters.update(count=words.count, told=words.with_interval)
     told = {one.name: one.told for one in shown.variants}
-    return environment.get_template("side_by_side.html").render(
+    return templates.get_template("side_by_side.html").render(
         shown=shown,
-        style=Markup(style),
+        style=style(("attending.report", "report.css")),
         disclaimer=words.DISCLAIMER,
         models=[words.MODELS[model] for model in MODELS],
         rows=[(one, [one.row(model) for model in MODELS]) for one in shown.variants],
