@@ -20,6 +20,7 @@ LONGEST = 16
 """Characters of a word beside a map."""
 MOST_TOLD = 16
 """Up to so many rows and columns a pointer is told each number."""
+HIDDEN = "hidden"
 ACROSS = 6
 """Small maps in a row."""
 Weights = Float[np.ndarray, "query key"]
@@ -44,8 +45,9 @@ def heat_map(weights: Weights, *, rows: Sequence[str], columns: Sequence[str], t
     if max(n_row, n_column) <= MOST_TOLD:
         parts.append(_told(weights, rows=rows, columns=columns, left=left, top=top, size=size))
     bottom = top + size * n_row
-    parts.append(_scale(left, bottom + 16, top_of, is_signed=bool((weights < 0).any())))
-    width = left + max(size * n_column + 0.5 * 0.62 * small * LONGEST, 210.0)
+    scale, scale_width = _scale(left, bottom + 16, top_of, is_signed=bool((weights < 0).any()))
+    parts.append(scale)
+    width = left + max(size * n_column + 0.5 * 0.62 * small * LONGEST, scale_width)
     return picture(width, bottom + 40, *parts, title=title)
 
 
@@ -66,8 +68,8 @@ def head_maps(
         parts.append(_cells(head, left=left, top=top, size=size, most=top_of))
     n_rows = math.ceil(len(weights) / across)
     bottom = n_rows * (height + 40.0) - 12
-    parts.append(_scale(0, bottom + 8, top_of, is_signed=bool((weights < 0).any())))
-    return picture(max(across * (side + gap) - gap, 230.0), bottom + 32, *parts, title=title)
+    scale, scale_width = _scale(0, bottom + 8, top_of, is_signed=bool((weights < 0).any()))
+    return picture(max(across * (side + gap) - gap, scale_width), bottom + 32, *parts, scale, title=title)
 
 
 def similarity_map(distance: Float[np.ndarray, "head head"], *, clusters: Sequence[int], title: str, name: str = "head") -> str:
@@ -127,8 +129,8 @@ def _told(weights: Weights, *, rows: Sequence[str], columns: Sequence[str], left
     return group(*cells, transform=f"translate({left:.2f} {top:.2f}) scale({size:.3f})", fill_opacity="0")
 
 
-def _scale(left: float, top: float, most: float, *, is_signed: bool) -> str:
-    """From the lightest shade to the maximum, and the dot."""
+def _scale(left: float, top: float, most: float, *, is_signed: bool) -> tuple[str, float]:
+    """From the lightest shade to the maximum, and the dot; and how wide that is."""
     parts, step = [], 5.0
     for level in range(1, LEVELS + 1):
         parts.append(box(left + step * (level - 1), top, step, 9, fill=FIRST, fill_opacity=level / LEVELS))
@@ -137,8 +139,8 @@ def _scale(left: float, top: float, most: float, *, is_signed: bool) -> str:
     parts.append(words(at, top + 8.5, told, fill=QUIET, font_size=SMALL))
     at += 0.56 * SMALL * len(told) + 14
     parts.append(box(at, top + 3, 3, 3, fill=SHADE, stroke=PAPER, stroke_width=0))
-    parts.append(words(at + 8, top + 8.5, "hidden", fill=QUIET, font_size=SMALL))
-    return group(*parts)
+    parts.append(words(at + 8, top + 8.5, HIDDEN, fill=QUIET, font_size=SMALL))
+    return group(*parts), at + 12 + 0.62 * SMALL * len(HIDDEN) - left
 
 
 def _most(weights: np.ndarray) -> float:
