@@ -9,6 +9,7 @@ import math
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 from attending.case import Case, Demographics, Embedding, Evidence, Lab, Note, Scan, Sign, kind_name
 from attending.model.trained import TrainedModel
@@ -49,6 +50,7 @@ class Desk:
         self._reader.shutdown(cancel_futures=True)
         self.worker.close()
 
+    @cached_property
     def about(self) -> ModelOut:
         """What the model reads and answers."""
         return told(self.model, self.fields, most_body_bytes=self._most_body_bytes, most_pixels=MOST_PIXELS)
