@@ -8,8 +8,8 @@ for instance, after `make demo`,
 
 The service is a process of its own and so are the clients, which share the machine with it, as on a small one they would.
 `attending predict` is what the command does after its imports: read the table and its files, answer all cases at once; the
-answers alone stand beside it. The memory slope is fitted to the last two thirds of the requests; 30,000 are asked for. Times mean
-something on a quiet machine only.
+answers alone stand beside it. The memory slope is fitted to the last two thirds of the requests; 30,000 are asked for. Times
+mean something on a quiet machine only.
 """
 
 import argparse

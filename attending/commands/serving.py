@@ -1,5 +1,6 @@
 """`attending serve`, `attending token` and `attending audit-log`: a model behind HTTP, who may ask it, and what was asked."""
 
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,7 +54,8 @@ def serve_model(
         port = listening.getsockname()[1]
         who = "anybody on this machine" if credentials is None else f"{len(credentials.by_hash)} tokens"
         err.print(f"serving model {model.id} on http://{host}:{port} to {who}", highlight=False, soft_wrap=True)
-        server_of(app, settings).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # the server has ended in order, and there is nothing to go on from
+            server_of(app, settings).run(sockets=[listening])
 
 
 def make_token(name: str, *, token_file: Path) -> None:
