@@ -1,13 +1,16 @@
 """`attending explain`: a page and pictures that stand alone, no word of a patient in the terminal, and what it refuses."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from attending.audit.procedure import check_explanations
+from attending.explanation.view import Asked, explain_case
 from tests.command_line import Said, call
-from tests.explanation.models_at_hand import folder_with_model
+from tests.explanation.models_at_hand import CASES, folder_with_model, model_of
 
 WORDS = ("fever", "productive", "Patient reports")
 """What the notes of the table hold."""
@@ -130,3 +133,16 @@ def test_nearest_cases_are_hashed_ids_unless_a_folder_is_named(folder: Path, tmp
 def _page_of(said: Said, out: Path) -> str:
     assert said.code == 0, said.err
     return (out / "explanation.html").read_text(encoding="utf-8")
+
+
+def test_every_explanation_that_is_shown_was_measured(explained: tuple[Said, Path]) -> None:
+    """T15: what is drawn carries what it was measured to be worth; were it worth nothing, the terminal would say so."""
+    shown = explain_case(model_of(), CASES[2], others=CASES[3:8], asked=Asked(methods=("occlusion",))).shown
+    assert [one.method for one in shown] == ["occlusion"]
+    assert check_explanations(shown) == ()
+    (worthless,) = check_explanations([replace(one, faithfulness=-0.1) for one in shown])
+    assert (worthless.trap, worthless.severity.value) == ("T15", "warn")
+    (unmeasured,) = check_explanations([replace(one, faithfulness=None) for one in shown])
+    assert unmeasured.severity.value == "block"
+    said, _ = explained
+    assert "T15 block" not in said.out

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.table import Table as Grid
 
 from attending.artefacts import write_text
+from attending.audit.procedure import check_explanations
 from attending.case import Case
 from attending.commands.showing import out as console
 from attending.commands.using import ready_model, take_in_for
@@ -64,6 +65,8 @@ def explain_patient(
     _show(explained.shares)
     if explained.refused:
         console.print(f"refused: {', '.join(explained.refused)} (looks the same with random weights)", highlight=False)
+    for one in check_explanations(explained.shown):
+        console.print(f"{one.trap} {one.severity.value}: {one.told}: {one.evidence}", highlight=False)
     if cases is not None:
         _write_similar(model, intake, explained, folder=cases, asked=asked)
     console.print(f"pictures: {out}, {len(explained.pictures)} SVG files", highlight=False, soft_wrap=True)

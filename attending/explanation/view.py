@@ -40,12 +40,16 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Explained:
-    """The page's view, every picture by the name of its file, and the numbers of the terminal."""
+    """The page's view, every picture by the name of its file, and the numbers of the terminal.
+
+    `shown` are the explanations that were drawn, with what they were measured to be worth.
+    """
 
     view: CaseView
     pictures: Mapping[str, str]
     shares: Mapping[str, Shares]
     refused: tuple[str, ...]
+    shown: tuple[Explanation, ...]
 
 
 def explain_case(
@@ -82,6 +86,7 @@ def explain_case(
     pictures: dict[str, str] = {}
     views = []
     refused: list[str] = []
+    shown: list[Explanation] = []
     for finding in findings:
         told = next(one for one in diagnosis.findings if one.name == finding)
         svg = draw_shares(shares[finding], missing=diagnosis.missing)
@@ -91,7 +96,8 @@ def explain_case(
             explanation = config.build(model, reference).explain(case, finding)
             worth = held_against_model(config, explanation, targets or ())
             if worth.refused is None:
-                drawn = draw(case, replace(explanation, faithfulness=worth.gain))
+                shown.append(replace(explanation, faithfulness=worth.gain))
+                drawn = draw(case, shown[-1])
                 pictures |= _pictures(drawn, f"{file_name(finding)}-{config.name}")
             else:
                 drawn = None
@@ -121,7 +127,7 @@ def explain_case(
     view = CaseView(
         diagnosis=diagnosis, n_networks=len(model.networks), spread=spread, findings=tuple(views), n_reference=len(others)
     )
-    return Explained(view=view, pictures=pictures, shares=shares, refused=tuple(refused))
+    return Explained(view=view, pictures=pictures, shares=shares, refused=tuple(refused), shown=tuple(shown))
 
 
 def _pictures(drawn: Drawn, stem: str) -> dict[str, str]:

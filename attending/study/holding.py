@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from attending.artefacts import write_text
 from attending.audit import Finding, Verdict, audit_intake, audit_parts
-from attending.audit.procedure import check_answers, check_company, check_kinds, check_predictions
+from attending.audit.procedure import check_answers, check_company, check_kinds, check_predictions, check_weights
 from attending.baselines.catalog import forced_baselines
 from attending.case import Case, Note, Scan
 from attending.cohort import Protocol, plan_protocol
@@ -33,7 +34,7 @@ from attending.training.settling import Declared
 from attending.training.trial import FUSED, Told, Trial, hold_trial
 from attending.training.units import JOURNAL, Workplace, discard_damaged, fingerprint
 
-TRIED = ("repetition", "company", "idleness", "predictions")
+TRIED = ("repetition", "attention", "company", "idleness", "predictions")
 MOST_TRIED = 150
 """Cases on which the delivered model is tried for faults of procedure."""
 
@@ -195,11 +196,25 @@ def _delivered(trial: Trial, cases: Sequence[Case], *, recipe: Recipe, task: Tas
 
 
 def _tried(model: TrainedModel, cases: Sequence[Case], trial: Trial, *, split: str) -> tuple[Finding, ...]:
-    """T13 and T16 to T20, asked of the delivered model on some of the cases and of what the trial predicted."""
+    """T13, T14 and T16 to T20, asked of the delivered model on some of the cases and of what the trial predicted.
+
+    T15 is asked where explanations are shown: a study shows none.
+    """
     some = list(cases[:: max(1, len(cases) // MOST_TRIED)])
     return (
         *check_answers(model.probability, some),
+        *check_weights(_readouts(model, some)),
         *check_company(model.probability, some),
         *check_kinds(model.probability, some),
         *check_predictions({split: trial.outcomes}),
     )
+
+
+def _readouts(model: TrainedModel, cases: Sequence[Case]) -> dict[str, np.ndarray]:
+    """The weights with which each network's findings look over the tokens of these cases."""
+    found = {}
+    for number, network in enumerate(model.networks, start=1):
+        batch = model.tokenizers.batch(cases, model.task).to(network.register.device)
+        with torch.inference_mode():
+            found[f"readout of network {number}"] = network.weights(batch.inputs).double().cpu().numpy()
+    return found

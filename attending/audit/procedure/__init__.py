@@ -4,7 +4,7 @@ Each function tries the thing it is given and returns findings, nothing where no
 that anyone's code can be put to them. None of these files knows another.
 """
 
-from attending.audit.procedure.attention import check_keys
+from attending.audit.procedure.attention import check_keys, check_weights
 from attending.audit.procedure.company import check_company, check_parameters
 from attending.audit.procedure.explanations import check_explanations
 from attending.audit.procedure.fitting import check_fitting
@@ -24,4 +24,5 @@ __all__ = [
     "check_kinds",
     "check_parameters",
     "check_predictions",
+    "check_weights",
 ]

@@ -21,6 +21,7 @@ from attending.audit.procedure import (
     check_keys,
     check_kinds,
     check_parameters,
+    check_weights,
 )
 from attending.baselines.catalog import CATALOG
 from attending.case import Case, Demographics, Lab, Note, Place
@@ -110,6 +111,48 @@ def test_padding_does_not_count_as_a_key() -> None:
     assert traps(check_keys(peer, lambda: peer(x, x, x, key_padding_mask=padded))) == ["T14"]
     padded[1, 1] = False
     assert check_keys(peer, lambda: peer(x, x, x, key_padding_mask=padded)) == ()
+
+
+def looks(*rows: Sequence[float]) -> np.ndarray:
+    """One head and one query that look so at the keys of each case."""
+    return np.array(rows)[:, None, None, :]
+
+
+def test_weights_that_fall_on_one_key_are_found() -> None:
+    (found,) = check_weights({"a": looks([1, 0, 0], [0, 0, 1]), "b": looks([0.5, 0.25, 0.25])})
+    assert (found.trap, found.severity.value) == ("T14", "warn")
+    assert "1 of 2 attentions that ran had at most one key for any query: a" in found.evidence
+
+
+def test_weights_that_are_a_mean_are_told_as_a_note() -> None:
+    plain = looks([1 / 3] * 3, [0.5, 0.5, 0.0])  # the second case has two keys only
+    (found,) = check_weights({"mean": plain, "attends": looks([0.5, 0.25, 0.25], [0.9, 0.1, 0.0])})
+    assert (found.trap, found.severity.value) == ("T14", "note")
+    assert found.evidence.endswith("1 of 2 attentions that ran, entropy as a share of the greatest: mean 1.000")
+    one_head_attends = np.concatenate([plain, looks([0.8, 0.1, 0.1], [0.9, 0.1, 0.0])], axis=1)
+    assert check_weights({"two heads": one_head_attends}) == ()
+
+
+def test_the_entropy_by_hand() -> None:
+    """Weights of a half and two quarters: 1.0397 of log 3 = 1.0986; of 0.52 and 0.48: 0.9988, which is a mean."""
+    assert check_weights({"a": looks([0.5, 0.25, 0.25])}) == ()
+    (found,) = check_weights({"a": looks([0.52, 0.48, 0.0])})
+    assert "a 0.999" in found.evidence
+
+
+def test_a_network_that_is_asked_with_evidence_has_keys_and_without_has_one() -> None:
+    cases = patients(12)
+    tokenizers = Tokenizers.fit(config(), cases)
+    network = Diagnoser(config(), tokenizers=tokenizers, n_findings=len(TWO.findings)).eval()
+
+    def weights(asked: Sequence[Case]) -> np.ndarray:
+        with torch.no_grad():
+            return network.weights(tokenizers.batch(asked, TWO).inputs).numpy()
+
+    assert not [one for one in check_weights({"readout": weights(cases)}) if one.severity.value == "warn"]
+    bare = [replace(case, evidence=()) for case in cases]
+    assert traps(check_weights({"readout": weights(bare)})) == ["T14"]
+    assert check_weights({"readout": np.zeros((0, 2, 1, 4))}) == ()
 
 
 # T15
