@@ -2,7 +2,7 @@
 
     python -m benchmarks.predict [--rows 2000] [--times 1 4 16] [--films] [--whole] [--piece 256] [--json FILE]
 
-Draws tables of a note, four numbers, two signs and an age a row, with --films also one of twenty films of 512 pixels, trains a
+Draws tables of a note, four numbers, two signs and an age a row, with --films also one of 300 films of 512 pixels, trains a
 model on 300 rows, and predicts each table in a process of its own. --whole predicts them also the former way, with the whole
 table in memory, for comparison. Memory is that of the process at its largest, the interpreter and the model with it; `growth`
 is what each further row costs, in bytes, from the smallest table to the largest. `seconds` mean something on a quiet machine.
@@ -29,7 +29,7 @@ from benchmarks.runs import Command, circumstances
 
 ATTENDING = Path(sys.executable).parent / "attending"
 FIELDS = ("patient_id", "age", "sex", "crp_mg_l", "ldh_u_l", "wbc", "sodium_mmol_l", "cough", "pain", "note", "film", "sick")
-N_TRAINED, N_FILMS, SIDE = 300, 20, 512
+N_TRAINED, N_FILMS, SIDE = 300, 300, 512
 WORDS = ("fever", "cough", "since", "days", "no", "chest", "pain", "dry", "wet", "worse", "left", "right", "smoker", "asthma")
 WHOLE = """
 import sys

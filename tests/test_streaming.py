@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attending.case import Case, Embedding, Scan
+from attending.case import Case, Embedding, Note, Scan
 from attending.intake import Intake, declare, read_table, take_in
-from attending.records import Companion, RecordError, Role, Schema, SchemaError
+from attending.records import Column, Companion, RecordError, Role, Schema, SchemaError
 from attending.records.companion_rows import count_reasons
 from attending.records.paged import open_table
 from attending.streaming import Stream, open_stream
@@ -119,6 +119,35 @@ def test_cases_and_counts_are_those_of_the_whole_table(table: Path, size: int) -
         assert {why: sum(each.get(why, 0) for each in counted) for why in reasons} == reasons
     outcomes = [outcome for piece in pieces for outcome in piece.companion_rows["labs"]]
     assert count_reasons(len(labs()), outcomes) == records.companion_reasons["labs"]
+
+
+@pytest.mark.parametrize("size", CUTS)
+def test_notes_and_films_that_lie_beside_the_table_are_those_of_the_whole(table: Path, size: int) -> None:
+    """Films are joined by the case, notes by a ward that patients of all pieces share."""
+    folder = table.parent
+    wards = [{**row, "visit_id": f"ward {number % 3}"} for number, row in enumerate(entries(folder))]
+    path = write_rows(folder / "wards.csv", wards)
+    found = declared(table)
+    columns = [c for c in found.columns if c.role is not Role.IMAGE]
+    schema = replace(
+        found,
+        columns=(*columns, Column(name="visit_id", role=Role.VISIT)),
+        companions=(
+            Companion(kind="notes", id="visit_id", value="text"),
+            Companion(kind="images", id="case_id", value="image"),
+        ),
+    )
+    said = [{"visit_id": f"ward {n}", "text": f"Round on ward {n}: {first_name(5)} sleeps."} for n in (2, 0, 7)]
+    films = [{"case_id": f"c{n}", "image": f"film{n}.png"} for n in (39, 1, 1, 50, 6)]  # case 6 has none in the folder
+    beside = {"notes": write_rows(folder / "notes.csv", said), "images": write_rows(folder / "images.csv", films)}
+    expected = take_in(read_table(path), schema, key_file=folder / "key", companions=beside, needs_truth=False)
+    pieces = cut(open_stream(open_table(path), schema, key_file=folder / "key", companions=beside), size)
+    assert [told(case) for piece in pieces for case in piece.intake.cases] == [told(case) for case in expected.cases]
+    assert any("Round on" in note.text for case in expected.cases for note in case.of(Note))
+    assert sum(len(case.of(Scan)) for case in expected.cases) == 3
+    for kind, rows_of_kind in (("notes", said), ("images", films)):
+        outcomes = [outcome for piece in pieces for outcome in piece.companion_rows[kind]]
+        assert count_reasons(len(rows_of_kind), outcomes) == expected.records.companion_reasons[kind]
 
 
 def test_a_visit_is_cleaned_of_names_that_only_another_visits_row_gives(table: Path) -> None:

@@ -27,8 +27,8 @@ def test_growth_is_bytes_a_further_row() -> None:
     assert growth(rows[:1]) == 0.0
 
 
-def test_memory_is_that_of_the_process(tmp_path: Path) -> None:
+def test_memory_is_that_of_the_process() -> None:
     held = measured("holding", [sys.executable, "-c", "held = bytearray(b'x') * 200_000_000"], rows=1)
-    assert 200.0 < held.largest_megabytes < 400.0
+    assert held.largest_megabytes > 200.0  # and at least what this process, which started it, holds
     with pytest.raises(RuntimeError, match="failing of 7 rows ended with code 1: ValueError: no"):
         measured("failing", [sys.executable, "-c", "raise ValueError('no')"], rows=7)
