@@ -52,8 +52,9 @@ def serve_model(
         app = create_app(model, settings=settings, credentials=credentials, audit_log=log)
         log_to_stderr()
         port = listening.getsockname()[1]
+        name = f"[{host}]" if ":" in host else host
         who = "anybody on this machine" if credentials is None else f"{len(credentials.by_hash)} tokens"
-        err.print(f"serving model {model.id} on http://{host}:{port} to {who}", highlight=False, soft_wrap=True)
+        err.print(f"serving model {model.id} on http://{name}:{port} to {who}", highlight=False, soft_wrap=True)
         with suppress(KeyboardInterrupt):  # the server has ended in order, and there is nothing to go on from
             server_of(app, settings).run(sockets=[listening])
 

@@ -34,6 +34,7 @@ _READING = {
 }
 _ALWAYS = {
     401: "no token, or none that is known",
+    403: "without tokens: asked by a page of another site",
     421: "without tokens: asked for by another name than a loopback one",
     429: "too many requests of this client; `Retry-After` says when to come back",
     431: "too many headers, or too long ones",
@@ -125,7 +126,7 @@ def _add_routes(app: FastAPI, desk: Desk, metrics: Metrics, audit_log: AuditLog 
         operation_id="health",
         response_model=HealthOut,
         summary="Whether the process runs.",
-        responses=_problems({status: _ALWAYS[status] for status in (421, 431, 500)}),
+        responses=_problems({status: _ALWAYS[status] for status in (403, 421, 431, 500)}),
     )
     async def health() -> HealthOut:
         return HealthOut(status="ok")
@@ -135,7 +136,7 @@ def _add_routes(app: FastAPI, desk: Desk, metrics: Metrics, audit_log: AuditLog 
         operation_id="ready",
         response_model=HealthOut,
         summary="Whether cases are answered.",
-        responses=_problems({status: _ALWAYS[status] for status in (421, 431, 500, 503)}),
+        responses=_problems({status: _ALWAYS[status] for status in (403, 421, 431, 500, 503)}),
     )
     async def ready() -> HealthOut:
         if not desk.worker.is_alive or not (audit_log is None or audit_log.is_writable):

@@ -81,7 +81,8 @@ class AuditLog:
         self._stops = False
         self._failed = False
         noted = {"cut_bytes": found.torn_bytes} if found.torn_bytes else {}
-        self._write([self._entry({"event": "opened", **noted})])
+        secret = hashlib.sha256(self._secret).hexdigest()[:16]  # so that a lost secret shows
+        self._write([self._entry({"event": "opened", "secret": secret, **noted})])
         self._thread = threading.Thread(target=self._work, name="attending-audit-log", daemon=True)
         self._thread.start()
 

@@ -128,10 +128,7 @@ class Guard:
         seconds = time.monotonic() - asked.began
         self.metrics.count(route=asked.route, method=asked.method, status=answer.status, seconds=seconds)
         log.info("%s %s %s %d %.1f ms", asked.id, asked.method, asked.route, answer.status, 1000 * seconds)
-        own = {b"x-request-id", *(name for name, _ in _HEADERS)}
-        kept = [(name, value) for name, value in answer.headers if name.lower() not in own]
-        headers = [*kept, *_HEADERS, (b"x-request-id", asked.id.encode())]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.start", "status": answer.status, "headers": _dressed(asked, answer)})
         body = b"" if asked.method == "HEAD" else bytes(answer.body)
         await send({"type": "http.response.body", "body": body})
 
@@ -164,6 +161,9 @@ class Guard:
         if self.credentials is None and not is_loopback(_host(asked.header(b"host") or "")):
             # a page of another site whose name was made to lead here would otherwise read the answers (DNS rebinding)
             raise Problem(421, "host", "without tokens the service answers to its loopback name only; ask for 127.0.0.1")
+        origin = asked.header(b"origin")
+        if self.credentials is None and origin is not None and not is_loopback(_host(origin.partition("://")[2])):
+            raise Problem(403, "origin", "without tokens the service answers no page of another site; make a token")
 
     def _admit(self, asked: _Asked) -> None:
         """Count the request for whoever sends it, and turn away who has no token."""
@@ -231,6 +231,14 @@ class Guard:
         except AuditLogError:
             return _told(Problem(503, "audit-log", "the audit log cannot be written, so nothing is answered"), asked)
         return answer
+
+
+def _dressed(asked: _Asked, answer: _Answer) -> list[tuple[bytes, bytes]]:
+    """The answer's headers, ours where it has none of that name, and always our request id and the length that it has."""
+    own = {b"x-request-id": asked.id.encode(), b"content-length": str(len(answer.body)).encode()}
+    kept = [(name, value) for name, value in answer.headers if name.lower() not in own]
+    names = {name.lower() for name, _ in kept}
+    return [*kept, *((name, value) for name, value in _HEADERS if name not in names), *own.items()]
 
 
 def _told(problem: Problem, asked: _Asked) -> _Answer:

@@ -14,7 +14,7 @@ MOST_CHARACTERS = 50_000
 MOST_EXPLAINED_CHARACTERS = 20_000
 """The same where an explanation is asked for, which reads the notes once for every combination of the other modalities."""
 MOST_ENTRIES = 2_000
-MOST_NOTES, MOST_IMAGES, MOST_VECTORS, LONGEST_VECTOR = 100, 16, 16, 65_536
+MOST_NOTES, MOST_IMAGES, MOST_VECTORS, LONGEST_VECTOR = 100, 8, 16, 65_536
 LONGEST_NAME = 400
 Hours = Annotated[
     float, Field(le=0.0, ge=-1e7, description="Hours relative to the question; negative is before it, 0 at the question.")
@@ -92,7 +92,7 @@ class CaseIn(_In):
     embeddings: Annotated[list[EmbeddingIn], Field(max_length=MOST_VECTORS)] = []
     age_years: Annotated[float | None, Field(ge=0.0, le=130.0)] = None
     sex: Annotated[str | None, Field(max_length=40)] = None
-    identity: Annotated[list[Name], Field(max_length=50)] = []
+    identity: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=20)] = []
     explanation: Annotated[
         Literal["shapley"] | None, Field(description="`shapley`: exact Shapley values over the modalities that are there.")
     ] = None

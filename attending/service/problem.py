@@ -5,7 +5,7 @@ a member with a name of its own is told by the object that holds it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +14,8 @@ from attending.service.words import NOTICE
 PROBLEM_JSON = "application/problem+json"
 MOST_FAULTS = 20
 """Faults that one answer lists; more of them help nobody."""
+MOST_LOOKED_FOR = 100
+"""Faults after which a case is read no further."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +31,19 @@ class Problem(Exception):  # noqa: N818 -- the name that RFC 9457 gives it
     """An answer other than the one asked for. `kind` is a short name that programs may rely on."""
 
     def __init__(
-        self, status: int, kind: str, detail: str, *, faults: Sequence[Fault] = (), retry_after_seconds: int | None = None
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        faults: Sequence[Fault] = (),
+        more_faults: int = 0,
+        retry_after_seconds: int | None = None,
     ) -> None:
         super().__init__(kind)
         self.status, self.kind, self.detail = status, kind, detail
-        self.faults, self.retry_after_seconds = tuple(faults), retry_after_seconds
+        self.faults, self.more_faults = tuple(faults[:MOST_FAULTS]), more_faults + max(0, len(faults) - MOST_FAULTS)
+        self.retry_after_seconds = retry_after_seconds
 
     def body(self, request: str) -> dict[str, Any]:
         """The members of the answer. `request` is the id that the service gave."""
@@ -46,11 +56,9 @@ class Problem(Exception):  # noqa: N818 -- the name that RFC 9457 gives it
             "notice": NOTICE,
         }
         if self.faults:
-            body["faults"] = [
-                {"pointer": fault.pointer, "found": fault.found, "remedy": fault.remedy} for fault in self.faults[:MOST_FAULTS]
-            ]
-            if len(self.faults) > MOST_FAULTS:
-                body["more_faults"] = len(self.faults) - MOST_FAULTS
+            body["faults"] = [asdict(fault) for fault in self.faults]
+            if self.more_faults:
+                body["more_faults"] = self.more_faults
         return body
 
     def headers(self) -> dict[str, str]:
@@ -63,7 +71,9 @@ class Problem(Exception):  # noqa: N818 -- the name that RFC 9457 gives it
         return found
 
 
-def refused(faults: Sequence[Fault]) -> Problem:
-    """A case that cannot be read as the model's schema has it."""
-    fields = "field" if len(faults) == 1 else "fields"
-    return Problem(422, "case-not-readable", f"{len(faults)} {fields} cannot be read; each is named below", faults=faults)
+def refused(faults: Sequence[Fault], *, more: int = 0) -> Problem:
+    """A case that cannot be read as the model's schema has it. `more` faults were found beside those that are named."""
+    n = len(faults) + more
+    fields = "field" if n == 1 else "fields"
+    detail = f"{n} {fields} cannot be read; {'it is' if n == 1 else 'the first are'} named below"
+    return Problem(422, "case-not-readable", detail, faults=faults, more_faults=more)

@@ -51,7 +51,7 @@ from attending.service.messages import (
     SignIn,
     ValueIn,
 )
-from attending.service.problem import Fault, Problem, refused
+from attending.service.problem import MOST_FAULTS, MOST_LOOKED_FOR, Fault, Problem, refused
 
 MOST_PIXELS = 16 * 2**20
 """Largest picture decoded over the network: 4,096 × 4,096. Looked up in its header first."""
@@ -88,7 +88,9 @@ def message_of(body: bytes) -> CaseIn:
     try:
         return CaseIn.model_validate(plain)
     except ValidationError as error:
-        raise refused([_fault(each, plain) for each in error.errors(include_url=False, include_input=False)]) from None
+        errors = error.errors(include_url=False, include_input=False)
+        named, more = errors[:MOST_FAULTS], len(errors[MOST_FAULTS:])
+        raise refused([_fault(each, plain) for each in named], more=more) from None
 
 
 def chart_of(message: CaseIn, fields: Fields, *, request: str, pictures: Sequence[tuple[str | None, bytes]] = ()) -> Chart:
@@ -293,6 +295,8 @@ class _Reader:
 
     def _refuse(self, pointer: str, found: str, remedy: str) -> None:
         self.faults.append(Fault(pointer=pointer, found=found, remedy=remedy))
+        if len(self.faults) == MOST_LOOKED_FOR:  # each of them costs a search for what was meant
+            raise refused(self.faults)
 
 
 def _listed(words: Sequence[str], most: int = 12) -> str:

@@ -16,6 +16,7 @@ from attending.service.settings import Settings
 from tests.service.asking import FREELY, WHOLE, Client, listening
 
 POST = b"POST /v1/diagnoses HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+GET = b"GET /v1/model HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
 SMALL = replace(FREELY, most_body_bytes=2048, read_seconds=0.5, header_seconds=0.5)
 
 
@@ -57,6 +58,8 @@ def test_bodies_and_headers_are_bounded_while_they_come(model: TrainedModel) -> 
             "nothing": said_to(address),
             "no HTTP": said_to(address, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
             "another host": said_to(address, b"GET /v1/model HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"),
+            "a page of another site": said_to(address, GET + b"Origin: https://evil.example\r\n\r\n"),
+            "a page of ours": said_to(address, GET + b"Origin: http://localhost:8000\r\n\r\n"),
             "next, slowly": said_to(address, b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"GET", pause=0.1),
         }
         # whoever reads them first refuses: the parser when they come in pieces, the guard when at once
@@ -74,6 +77,8 @@ def test_bodies_and_headers_are_bounded_while_they_come(model: TrainedModel) -> 
             "nothing": 0,
             "no HTTP": 400,
             "another host": 421,
+            "a page of another site": 403,
+            "a page of ours": 200,
             "next, slowly": 200,
         }
         assert httpx.get(f"{address}/ready").status_code == 200
