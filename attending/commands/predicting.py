@@ -90,12 +90,12 @@ def _answered(
             summary = shards.summary(number)
             if summary is None:
                 try:
-                    piece = stream.take_in(start, stop)
+                    # the piece has no name here: it would be held while the next is read, and films are large
+                    content, summary = _answer(model, stream.take_in(start, stop))
                 except ValueError:
                     if number == 0:
                         shards.remove()  # nothing to go on from
                     raise
-                content, summary = _answer(model, piece)
                 shards.write(number, content, summary)
             yield summary
             told("answering", Progress(done=stop, of=len(stream), last="", seconds=0.0))
