@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from attending.model.trained import TrainedModel
 from tests.command_line import call
+from tests.explanation.models_at_hand import EITHER, model_of
 from tests.service.asking import WHOLE, Client, case_of_row
 
 NOTICE = "Research software, not a medical device; not for decisions about patients"
@@ -148,3 +150,14 @@ def test_every_answer_carries_the_notice(client: Client) -> None:
         assert answer.json()["notice"] == NOTICE
         assert answer.headers["attending-notice"] == NOTICE
     assert NOTICE in client.ask("GET", "/metrics").text
+
+
+def test_findings_that_exclude_each_other_sum_to_one_and_share_log_probabilities(model: TrainedModel) -> None:
+    either = replace(model_of(task=EITHER, members=1), schema=model.schema)
+    with Client(either) as asked:
+        said = asked.diagnose({"age_years": 61, "sex": "f", "explanation": "shapley"}).json()
+    assert said["exclusive"] is True
+    assert [each["finding"] for each in said["estimates"]] == ["sick", "old"]
+    assert sum(each["estimated_probability"] for each in said["estimates"]) == pytest.approx(1.0)
+    assert {each["absence_in_set"] for each in said["estimates"]} == {None}
+    assert {each["unit"] for each in said["explanation"]["findings"]} == {"log-probability"}
