@@ -16,6 +16,7 @@ from jaxtyping import Float
 from PIL import Image, ImageOps
 
 from attending.records.error import RecordError
+from attending.records.png_rows import holds_all_rows
 
 MOST_PIXELS = 64 * 2**20
 """Largest picture decoded: 8,192 × 8,192, above any film; at four bytes a pixel 256 MiB."""
@@ -83,6 +84,8 @@ def _decoded(source: Path | BytesIO, *, longest_side: int | None, most_pixels: i
                 if width * height > most_pixels:
                     raise BombError(f"the picture has {width} × {height} pixels, more than the limit of {most_pixels}")
                 picture.load()
+                if picture.format == "PNG" and _may_lack_rows(picture) and not holds_all_rows(_content(source)):
+                    raise ImageError("the picture ends before its last row")
                 luminance = _luminance(ImageOps.exif_transpose(picture))
     except (ImageError, BombError):
         raise
@@ -91,6 +94,15 @@ def _decoded(source: Path | BytesIO, *, longest_side: int | None, most_pixels: i
     except _UNREADABLE as error:
         raise ImageError(f"not a readable {' or '.join(FORMATS)} picture ({type(error).__name__})") from None
     return luminance if longest_side is None else _shrink(luminance, longest_side)
+
+
+def _may_lack_rows(picture: Image.Image) -> bool:
+    """Rows that are missing are black: a last row that is not, in a picture told row by row, speaks for all of them."""
+    return bool(picture.info.get("interlace")) or not np.asarray(picture.crop((0, picture.height - 1, *picture.size))).any()
+
+
+def _content(source: Path | BytesIO) -> bytes:
+    return source.getvalue() if isinstance(source, BytesIO) else source.read_bytes()
 
 
 def _luminance(picture: Image.Image) -> np.ndarray:
