@@ -11,6 +11,10 @@ import pytest
 
 from attending.cli import main
 
+IGNORE = ("--ignore", "kind,a,b")
+ASKED = ("--target", "sick", *IGNORE)
+"""The question of `tests/tables.py`'s rows."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
@@ -64,3 +68,20 @@ class _Captured:
     def __exit__(self, *_: object) -> None:
         sys.stdout, sys.stderr = self._streams
         self.out, self.err = (stream.getvalue() for stream in self._held)
+
+
+def refused(said: Said, *parts: str) -> None:
+    """It ended with code 2 and one sentence that holds these parts, and printed no traceback."""
+    assert said.code == 2, said.err
+    assert "Traceback" not in said.err
+    assert said.sentence.startswith("attending: "), said.err
+    for part in parts:
+        assert part in said.sentence
+
+
+def declared(folder: Path, table: Path) -> Path:
+    """The inferred schema with every time declared, as --strict wants it."""
+    path = folder / "declared.toml"
+    assert call("schema", table, *ASKED, "--out", path).code == 0
+    path.write_text(path.read_text().replace("not recorded: taken at the question", "at the question"))
+    return path
