@@ -72,11 +72,10 @@ class Gate:
     n: int
 
     def outside(self, traits: Mapping[str, Trait]) -> tuple[str | None, ...]:
-        """Per case the name of its strangest trait where that is past the limit, else None."""
+        """Per case the name of its strangest trait where that is past the limit, else None. `traits` are one or more."""
         names = [name for name in self.shapes if name in traits]
         if not names:
-            n = len(next(iter(traits.values())).there) if traits else 0
-            return (None,) * n
+            return (None,) * len(next(iter(traits.values())).there)
         by_trait = np.stack([_strangeness(self.shapes[name], traits[name]) for name in names], axis=1)
         strangest = by_trait.argmax(axis=1)
         past = by_trait.max(axis=1) > self.limit

@@ -97,7 +97,8 @@ class Tokenizers:
         strange: tuple[str | None, ...] = (None,) * len(cases)
         if self.gate is not None:
             traits = [tokenizer.traits(cases, tokenizer.read(cases)) for tokenizer in self.by_kind.values()]
-            strange = self.gate.outside({name: trait for found in traits for name, trait in found.items()})
+            named = {name: trait for found in traits for name, trait in found.items()}
+            strange = self.gate.outside(named) if named else strange
         return tuple(
             NO_EVIDENCE if is_empty else None if trait is None else f"{trait} is unlike what the model was trained on"
             for is_empty, trait in zip(nothing, strange, strict=True)

@@ -44,9 +44,10 @@ def quantile_edges(values: Sequence[float], n_bins: int) -> tuple[float, ...]:
 
 
 def piecewise_linear(value: float, edges: Sequence[float]) -> Float[np.ndarray, " bin"]:
-    """Share of each bin that lies below `value`, in [0, 1]."""
+    """Share of each bin that lies below `value`, in [0, 1], however far outside the edges that is."""
     low, high = np.asarray(edges[:-1]), np.asarray(edges[1:])
-    return np.clip((value - low) / (high - low), 0.0, 1.0)
+    inside = np.clip(value, edges[0], edges[-1])
+    return np.clip((inside - low) / (high - low), 0.0, 1.0)
 
 
 def field_sketch(inputs: Inputs) -> Sketch:

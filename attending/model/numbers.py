@@ -27,7 +27,8 @@ N_RANGE_FEATURES = len(RANGE_EDGES) - 1 + 3
 def range_features(value: float, low: float, high: float) -> Float[np.ndarray, " feature"]:
     """Flags below, inside and above the range, then the place in it, piecewise linear."""
     flags = np.array([value < low, low <= value <= high, value > high], dtype=float)
-    place = (value - low) / max(high - low, 1e-12)
+    width = max(high - low, 1e-12)
+    place = (np.clip(value, low + RANGE_EDGES[0] * width, low + RANGE_EDGES[-1] * width) - low) / width
     return np.concatenate([flags, piecewise_linear(place, RANGE_EDGES)])
 
 

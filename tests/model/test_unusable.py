@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attending.case import Demographics, Embedding, Evidence, Lab, Note, Scan
+from attending.case import Demographics, Embedding, Evidence, Lab, Note, Scan, Sign
 from attending.model.diagnoser import NO_EVIDENCE, Tokenizers
 from attending.training.recipe import default_recipe
 from tests.model.cases_at_hand import patient, patients
@@ -64,6 +64,21 @@ def test_words_that_training_hides_are_no_reason(tokenizers):
 def test_a_case_is_judged_whatever_its_company(tokenizers):
     cases = [altered(FRESH[0], Lab, value=1e5), *FRESH[1:]]
     assert tokenizers.unusable(cases) == tuple(tokenizers.unusable([case])[0] for case in cases)
+
+
+def test_kinds_of_evidence_without_traits_are_never_unlike(tokenizers):
+    """Signs have none: a model of nothing else has an open gate, for any number of cases."""
+    cases = [patient(number, kinds=(Sign,)) for number in range(120)]
+    signs_alone = Tokenizers.fit(default_recipe(cases).diagnoser, cases).with_gate(cases)
+    assert signs_alone.unusable([*cases[:3], patient(0, kinds=())]) == (None, None, None, NO_EVIDENCE)
+
+
+def test_the_largest_number_there_is_is_unlike_and_nothing_worse(tokenizers):
+    largest = altered(FRESH[0], Lab, value=1.7e308)
+    (reason,) = tokenizers.unusable([largest])
+    assert reason is not None
+    inputs = tokenizers.by_kind[Lab].read([largest])
+    assert inputs.features.isfinite().all()
 
 
 def test_without_a_gate_only_the_empty_case_is_turned_away(tokenizers):

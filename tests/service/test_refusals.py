@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -253,6 +253,7 @@ valid = st.fixed_dictionaries(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(valid)
+@example({"values": [{"code": "crp", "value": 1.7527508064907574e308, "unit": "mg/L"}]})
 def test_what_is_right_is_answered(client: Client, case: Any) -> None:
     """200 with a number between 0 and 1 or an abstention; 422 only for a value that the unit makes too large."""
     answer = client.ask("POST", "/v1/diagnoses", content=json.dumps(case), headers=JSON)
