@@ -235,7 +235,9 @@ def _chances(
         known = np.concatenate([np.broadcast_to(score_plain, (len(where), n)), score_where[:, :1]], axis=1)
         score = score_where[:, 1:] - np.einsum("vqd,vq->vd", taken, known)
         variance = where[:, 1:, 1:] - shared @ taken
-        variance += _JITTER * np.trace(variance, axis1=1, axis2=2)[:, None, None] * np.eye(n - 1)
+        # Nothing varies where a fact is stated only by cases without this evidence: it then says nothing.
+        spread = np.maximum(np.trace(variance, axis1=1, axis2=2), _JITTER * np.trace(plain))
+        variance += _JITTER * spread[:, None, None] * np.eye(n - 1)
         statistic += (score * np.linalg.solve(variance, score[:, :, None])[:, :, 0]).sum(axis=1)
         freedom += n - 1
     return chi2.logsf(statistic, freedom) / math.log(10.0)

@@ -132,6 +132,23 @@ def test_without_an_effect_chances_are_uniform() -> None:
     assert kstest(found, "uniform").pvalue > 0.01
 
 
+def test_a_fact_stated_only_without_the_evidence_it_would_switch_says_nothing() -> None:
+    """Where the evidence is absent the sketch is 0, so fact × sketch never varies."""
+    rng = np.random.default_rng(0)
+    n = 60
+    sketch, stated = rng.normal(size=(n, 2)), np.zeros((n, 2))
+    sketch[:25] = 0.0
+    stated[:25, 0] = 1.0
+    stated[::2, 1] = 1.0
+    probability = np.full(n, 0.4)
+    truth = (rng.random(n) < probability).astype(float)
+    finding = _Finding(rows=np.arange(n), truth=truth, weight=np.ones(n))
+    only_without, everywhere = _chances(stated, sketch, [finding], [probability])
+    assert only_without == 0.0
+    assert everywhere == pytest.approx(_chances(stated[:, 1:], sketch, [finding], [probability])[0])
+    assert everywhere < 0.0
+
+
 @pytest.fixture(scope="module")
 def switched() -> tuple[Diagnoser, Tokenizers]:
     tokenizers = Tokenizers.fit(config(), cases(600, strength=1.0))
