@@ -4,6 +4,7 @@ Three counts, because each sees what the others cannot: calls (loops in Python),
 the peak of memory (arrays of rows by rows or rows by levels).
 """
 
+import gc
 import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -95,13 +96,21 @@ def test_each_row_takes_as_much_memory_among_many_as_among_few(tables: tuple[Pat
     for path in tables:
         table = read_table(path)
         material = Material(table=table, records=read_charts(table, infer_schema(table, targets=["sick"])))
-        tracemalloc.start()
-        try:
-            audit(material)
-            peaks.append(tracemalloc.get_traced_memory()[1])
-        finally:
-            tracemalloc.stop()
+        peaks.append(min(peak_of(lambda held=material: audit(held)) for _ in range(3)))  # type: ignore[misc]
     assert steepening(peaks) < MOST
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """Most bytes alive at once. When cycles are swept depends on all that ran before in this process, so they are not."""
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_a_column_of_many_levels_keeps_one_number_per_row() -> None:
