@@ -2,8 +2,9 @@
 
     python recipes/covidcxr.py --data ../shared/data/covidcxr --out out/covidcxr [--quick] [--variant NAME ...]
 
-Time: not measured at full length; with --quick all eight took six minutes on one busy core. Expected: films without lungs,
-circumstances alone and notes without label words all far from chance. That is the finding: confounding, not performance.
+Time: ten minutes for films and notes at the defaults on two free cores, less for the others. Expected: with wide intervals, a
+film with its lungs blanked tells as much as a whole one, and notes without label words still tell much. That is the finding:
+confounding, not performance.
 Written into --out: table/ (patients.csv with the altered films and notes), a study per variant, comparison.html and
 comparison.json. A variant that is finished is not held again. The films' licences do not let all of it be passed on.
 
