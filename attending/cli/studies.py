@@ -82,6 +82,10 @@ def plan(
     labs: LabsOption = None,
     notes: NotesOption = None,
     images: ImagesOption = None,
+    group: GroupOption = "",
+    unit: UnitOption = None,
+    unit_column: UnitColumnOption = None,
+    look_back: LookBackOption = None,
     protocol: Annotated[str, typer.Option(help="auto, split, cv or site.")] = "auto",
     folds: Annotated[int, typer.Option(min=2, help="Outer folds of cross-validation.")] = 5,
     repeats: Annotated[
@@ -111,6 +115,7 @@ def plan(
         repeats=repeats or None,
         seed=seed,
         is_strict=strict,
+        amendments=amended(group, unit, unit_column, look_back),
     )
 
 

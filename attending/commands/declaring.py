@@ -80,15 +80,26 @@ def plan_table(
     repeats: int | None,
     seed: int,
     is_strict: bool,
+    amendments: Amendments = NOTHING_AMENDED,
 ) -> None:
     """Print the protocol, the widths of intervals to expect, and the slices too small to say anything about.
 
-    `companions` are long-format files by kind, as a run takes them: what they hold decides who has which evidence.
+    `companions` are long-format files by kind, as a run takes them: what they hold decides who has which evidence. `amendments`
+    are those of the run: a wider group changes the protocol, a look-back who has which evidence.
     """
     kind = protocol_kind(protocol)
     require_target(schema_file, targets)
     read = read_table(table, where=where)
-    schema = declare(read, schema=schema_file, targets=targets, positive=positive, ignore=ignore, only=only, patient=patient)
+    schema = declare(
+        read,
+        schema=schema_file,
+        targets=targets,
+        positive=positive,
+        ignore=ignore,
+        only=only,
+        patient=patient,
+        amendments=amendments,
+    )
     beside = {kind: read_table(path) for kind, path in companions.items()}
     records = read_charts(read, schema, companions=beside, longest_side=LONGEST_SIDE, is_strict=is_strict)
     for missing in records.missing:

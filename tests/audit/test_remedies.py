@@ -183,8 +183,11 @@ def test_declaring_the_unit_makes_impossible_values_possible(tmp_path: Path) -> 
         (("--look-back", "0"), "positive number"),
     ],
 )
-def test_what_cannot_be_declared_is_refused_in_a_sentence(given: Sequence[str], said: str, tmp_path: Path) -> None:
-    found = call("audit", write(tmp_path, lambda n, row: {}), "--target", "sick", *given)
+@pytest.mark.parametrize("command", ["audit", "plan"])
+def test_what_cannot_be_declared_is_refused_in_a_sentence(
+    command: str, given: Sequence[str], said: str, tmp_path: Path
+) -> None:
+    found = call(command, write(tmp_path, lambda n, row: {}), "--target", "sick", *given)
     assert found.code == 2
     assert said in found.sentence
 
@@ -281,5 +284,28 @@ def test_a_run_and_the_schema_it_keeps_take_the_same_options(tmp_path: Path) -> 
     kept = declare(table, schema=tmp_path / "kept.toml", targets=(), positive=None, ignore=(), only=())
     assert (kept.column("cough").role, kept.look_back_hours) == (Role.GROUP, 48.0)
     assert (kept.column("haemo_content").unit_column, kept.column("haemo_content").unit) == ("written_in", "g/dL")
-    for name in ("run", "audit", "schema"):
+    for name in ("run", "audit", "schema", "plan"):
         assert {"--group", "--unit", "--unit-column", "--look-back"} <= options_of(name)
+
+
+def test_a_plan_parts_patients_by_the_groups_that_a_run_will(tmp_path: Path) -> None:
+    path = write(tmp_path, lambda n, row: {"ward": f"W{int(n**0.5)}"})
+    asked = ("plan", path, "--target", "sick", "--ignore", "kind,a,b", "--protocol", "split")
+    plain, grouped = call(*asked), call(*asked, "--group", "ward")
+    assert (plain.code, grouped.code) == (0, 0), grouped.err
+    assert "four-way split by whole groups" in grouped.out
+    assert grouped.out.splitlines()[0] != plain.out.splitlines()[0]  # eleven wards of 1 to 21 patients, none of them parted
+
+
+def test_a_plan_reads_companions_as_far_back_as_a_run_will(tmp_path: Path) -> None:
+    path = write(tmp_path, lambda n, row: {"visit_date": "2020-03-10 08:00"})
+    labs = write_rows(
+        tmp_path / "labs.csv",
+        [{"patient_id": f"p{n:03d}", "code": "lactate", "value": "2.1", "unit": "mmol/L",
+          "time": "2020-03-07 02:00"} for n in range(0, 120, 10)],
+    )  # fmt: skip
+    asked = ("plan", path, "--target", "sick", "--only", "age", "--labs", labs)
+    everything, recent = call(*asked), call(*asked, "--look-back", "48")
+    assert (everything.code, recent.code) == (0, 0), recent.err
+    assert "pattern = lab+" in everything.out
+    assert "pattern = lab+" not in recent.out
