@@ -195,6 +195,35 @@ def test_the_report_of_an_evaluation_says_what_was_done_and_what_is_not_known(pr
     assert all(row["id"] not in page for row in table(out / "predictions.csv"))
 
 
+def test_an_evaluation_marks_and_counts_what_is_not_answered_as_predict_does(project: Path, run: Path, tmp_path: Path) -> None:
+    empty = {"age": "", "sex": "", "crp_mg_l": "", "cough": ""}
+    entries = [{**row, **(empty if number in (3, 8) else {})} for number, row in enumerate(rows(30, seed=1))]
+    further, out = write_rows(tmp_path / "further.csv", entries), tmp_path / "external"
+    evaluated = call("evaluate", run, further, "--out", out)
+    predicted = call("predict", run, further, "--out", tmp_path / "p.csv")
+    assert (evaluated.code, predicted.code) == (0, 0), evaluated.err
+    nothing = "no evidence of a kind that the model reads"
+    for line in (f"abstained: 2: {nothing}", "30 cases: 28 answered, 2 abstained"):
+        assert line in evaluated.err.splitlines()
+        assert line in predicted.err.splitlines()
+    by_id = {row["id"]: row["abstained"] for row in table(out / "predictions.csv")}
+    assert by_id == {row["id"]: str(int(bool(row["abstained"]))) for row in table(tmp_path / "p.csv")}
+    assert sorted(by_id.values()) == ["0"] * 28 + ["1"] * 2
+    (share,) = (row for row in results(out) if row["metric"] == "abstained")
+    assert share["value"] == pytest.approx(2 / 30)
+    assert share["low"] < 2 / 30 < share["high"]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert f"fewer than 5 cases not answered: {nothing}" in page
+    assert "Not answered" in page
+
+
+def test_an_evaluation_tells_of_subgroups_as_a_run_does(project: Path, run: Path, tmp_path: Path) -> None:
+    assert call("evaluate", run, project / "further.csv", "--out", tmp_path / "external").code == 0
+    sliced = {row["slice"] for row in results(tmp_path / "external")}
+    assert {"age band", "sex", "pattern"} <= sliced
+    assert sliced == {row["slice"] for row in results(run)}
+
+
 def test_an_evaluation_on_the_file_that_was_trained_on_says_so_first(project: Path, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
     assert call("evaluate", run, project / "table.csv", "--out", out).code == 0

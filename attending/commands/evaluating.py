@@ -1,5 +1,6 @@
 """`attending evaluate`: a delivered model judged on a further table."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -9,19 +10,20 @@ import numpy as np
 
 from attending.artefacts import write_text
 from attending.case import Case
+from attending.commands.showing import err, show_results
 from attending.commands.showing import out as console
-from attending.commands.showing import show_results
 from attending.commands.using import ready_model, take_in_for
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.judgement import judge
 from attending.evaluation.outcomes import Outcomes
 from attending.evaluation.predictions import predictions_text
 from attending.evaluation.result import Result
+from attending.evaluation.sharing import FEWEST
 from attending.intake import Intake
-from attending.model.trained import TrainedModel
+from attending.model.trained import EVALUATION_BATCH, TrainedModel
 from attending.report import Conduct, Primary, Report, gather, write_report
 from attending.study import PREDICTIONS, REPORT_JSON, count_opening
-from attending.training.bridge import outcomes_of
+from attending.training.bridge import outcomes_of, with_subgroups
 from attending.training.trial import FUSED
 
 
@@ -45,7 +47,11 @@ def evaluate_table(
     cases = [case for case in intake.cases if case.truth]
     if not cases:
         raise ValueError(f"{table.name}: the target is unknown in every row, nothing can be judged; use attending predict")
-    rows = model.settling.apply(outcomes_of(cases, model.raw_probability(cases), task=model.task))
+    why_not = unanswered(model, cases)
+    settled = model.settling.apply(outcomes_of(cases, model.raw_probability(cases), task=model.task))
+    abstained = np.array([why is not None for why in why_not])
+    rows = with_subgroups({FUSED: replace(settled, abstained=abstained)}, cases)[FUSED]
+    reasons = Counter(why for why in why_not if why is not None)
     own = intake.own_ids()
     schema = intake.schema
     terms = Terms(
@@ -59,9 +65,19 @@ def evaluate_table(
     results = judge({FUSED: rows}, primary=FUSED, terms=terms)
     named = replace(rows, ids=np.array([own[id] for id in rows.ids]))
     write_text(out / PREDICTIONS, predictions_text({"evaluation": {FUSED: named}}))
-    page, _ = write_report(out, _evaluated(model, intake, cases, rows, results, out=out, seed=seed))
+    page, _ = write_report(out, _evaluated(model, intake, cases, rows, results, reasons=reasons, out=out, seed=seed))
     show_results(results)
+    for reason, count in reasons.most_common():
+        err.print(f"abstained: {count}: {reason}", highlight=False, soft_wrap=True)
+    n = reasons.total()
+    err.print(f"{len(cases)} cases: {len(cases) - n} answered, {n} abstained", highlight=False)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+def unanswered(model: TrainedModel, cases: Sequence[Case]) -> tuple[str | None, ...]:
+    """Per case why the model gives no answer (None: it gives one), of as many at a time as `attending predict` asks."""
+    pieces = (cases[start : start + EVALUATION_BATCH] for start in range(0, len(cases), EVALUATION_BATCH))
+    return tuple(why for piece in pieces for why in model.tokenizers.unusable(piece))
 
 
 def _evaluated(
@@ -71,12 +87,15 @@ def _evaluated(
     rows: Outcomes,
     results: Sequence[Result],
     *,
+    reasons: Counter[str],
     out: Path,
     seed: int,
 ) -> Report:
     """The report of a finished model on a further table. What was declared about the study travels with the model."""
     schema, trained_on = intake.schema, model.provenance.get("data_sha256")
     unknown = len(intake.cases) - len(cases)
+    notes = [f"{unknown} cases without any recorded target took no part"] if unknown else []
+    notes += [f"{_told(count)} cases not answered: {why}" for why, count in reasons.most_common()]
     seen = "the model was trained on rows of this very file: unless --where kept them apart, it has seen these patients"
     return gather(
         title=f"{intake.table.name}: {', '.join(target.column for target in schema.targets)}, a finished model evaluated",
@@ -99,6 +118,11 @@ def _evaluated(
         },
         warning=schema.warning,
         cautions=((seen,) if trained_on == intake.table.sha256 else ()) + schema.cautions,
-        notes=(f"{unknown} cases without any recorded target took no part",) if unknown else (),
+        notes=tuple(notes),
         model={"id": model.id, "networks": len(model.networks)},
     )
+
+
+def _told(count: int) -> str:
+    """A count as a report that is passed on may tell it."""
+    return str(count) if count >= FEWEST else f"fewer than {FEWEST}"
