@@ -6,8 +6,18 @@ from typing import Annotated
 
 import typer
 
-from attending.cli.options import DeviceOption, ModelArgument, ThreadsOption
+from attending.cli.options import (
+    DeviceOption,
+    ImagesOption,
+    LabsOption,
+    ModelArgument,
+    NotesOption,
+    ThreadsOption,
+    WhereOption,
+    companions,
+)
 
+ROOM = "The reading room"
 TokenFileOption = Annotated[Path, typer.Option("--token-file", help="File of token hashes.", metavar="FILE")]
 
 
@@ -31,12 +41,56 @@ def serve(
     ] = None,
     rate: Annotated[float, typer.Option(help="Requests a second of one client (0: no limit).")] = 50.0,
     max_body: Annotated[int, typer.Option("--max-body", help="Largest request, in bytes.")] = 16 * 1024 * 1024,
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            "--cases", help="Table to read in the reading room, as predict reads one.", metavar="TABLE", rich_help_panel=ROOM
+        ),
+    ] = None,
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
+    similar: Annotated[
+        Path | None,
+        typer.Option(
+            "--similar",
+            help="Show the nearest cases of this table, such as the training table; --labs, --notes, --images hold for it too.",
+            metavar="TABLE",
+            rich_help_panel=ROOM,
+        ),
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(
+            "--study",
+            help="Reader study: judgements before and after the estimates are added to this CSV; the API answers no case.",
+            metavar="FILE",
+            rich_help_panel=ROOM,
+        ),
+    ] = None,
+    study_seed: Annotated[
+        int,
+        typer.Option("--study-seed", help="Each reader's order of cases follows from it and the name.", rich_help_panel=ROOM),
+    ] = 0,
+    reader: Annotated[
+        str | None,
+        typer.Option(
+            "--reader", help="Who reads in the study; with tokens it is the token's name.", metavar="NAME", rich_help_panel=ROOM
+        ),
+    ] = None,
 ) -> None:
-    """Answer cases over HTTP: estimates, conformal sets, abstentions and explanations as JSON.
+    """Answer cases over HTTP: as JSON for other programs, and in a reading room for people.
+
+    The API takes a case and gives estimates, conformal sets, abstentions and explanations. The reading room opens at / with
+    --cases: a list, each case with its evidence, estimates and what the model goes by, and "what the model would answer if …".
+    With --study readers judge each case before and after they see the estimates.
+
+    Example: attending serve out/diagnosis --cases patients.csv --labs labs.csv
 
     Example: attending serve out/diagnosis --token-file tokens.txt --audit-log audit.jsonl
     """
-    from attending.commands.serving import serve_model
+    from attending.commands.serving import RoomOptions, serve_model
 
     serve_model(
         model,
@@ -48,6 +102,15 @@ def serve(
         audit_log=audit_log,
         rate=rate,
         most_body_bytes=max_body,
+        room=RoomOptions(
+            cases=cases,
+            where=where,
+            companions=companions(labs, notes, images),
+            similar=similar,
+            study=study,
+            study_seed=study_seed,
+            reader=reader,
+        ),
     )
 
 

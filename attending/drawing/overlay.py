@@ -26,23 +26,30 @@ DEEPEST = 0.62
 def film_overlay(pixels: Float[np.ndarray, "height width"], weights: Sequence[tuple[Box, float]], *, title: str) -> str:
     """The film under its boxes; without weights the film alone. Weight 0 is not tinted."""
     height, width = pixels.shape
-    scale = WIDTH / width
+    bottom = height * (WIDTH / width)
+    film = element("image", href=_png(pixels), x=0, y=0, width=WIDTH, height=bottom, preserveAspectRatio="none")
+    return picture(WIDTH, bottom, film, *_marks(weights, WIDTH / width), title=title)
+
+
+def boxes_alone(shape: tuple[int, int], weights: Sequence[tuple[Box, float]], *, title: str) -> str:
+    """The boxes without the film, to be laid over one of this shape (height, width) that the page shows itself."""
+    height, width = shape
+    return picture(WIDTH, height * (WIDTH / width), *_marks(weights, WIDTH / width), title=title)
+
+
+def _marks(weights: Sequence[tuple[Box, float]], scale: float) -> list[str]:
+    """All boxes as one group, then the frame of the heaviest."""
     heaviest = max((abs(weight) for _, weight in weights), default=0.0)
     boxes = [_tinted(part, weight / heaviest, weight, scale) for part, weight in weights if heaviest and weight != 0.0]
     framed = [part for part, weight in weights if heaviest and abs(weight) == heaviest][:1]
-    bottom = height * scale
-    return picture(
-        WIDTH,
-        bottom,
-        element("image", href=_png(pixels), x=0, y=0, width=WIDTH, height=bottom, preserveAspectRatio="none"),
+    return [
         group(*boxes),
         *(
             box(p.left * scale, p.top * scale, (p.right - p.left) * scale, (p.bottom - p.top) * scale,
                 fill="none", stroke="#ffffff", stroke_width=1.6)
             for p in framed
         ),
-        title=title,
-    )  # fmt: skip
+    ]  # fmt: skip
 
 
 def _tinted(part: Box, share: float, weight: float, scale: float) -> str:

@@ -1,7 +1,7 @@
 """The routes, their OpenAPI description, and the guard around them. What they answer is said by `Desk`."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +18,7 @@ from attending.service.guard import OPEN, Guard
 from attending.service.messages import AnswerOut, CaseIn, HealthOut, ModelOut, ProblemOut
 from attending.service.metrics import CONTENT_TYPE, Metrics
 from attending.service.multipart import parts_of
+from attending.service.pages import Pages
 from attending.service.problem import PROBLEM_JSON, Problem
 from attending.service.settings import Settings
 from attending.service.words import DESCRIPTION, NOTICE
@@ -49,17 +50,24 @@ def create_app(
     settings: Settings,
     credentials: Credentials | None = None,
     audit_log: AuditLog | None = None,
+    pages: Callable[[Desk], Pages] | None = None,
 ) -> Guard:
-    """The service as an ASGI application. The caller opened the audit log; the application closes it when it ends."""
+    """The service as an ASGI application. The caller opened the audit log; the application closes it when it ends.
+
+    `pages` makes the pages that are served beside the API, if any, from the desk that answers both.
+    """
     metrics = Metrics()
     desk = Desk(model, most_body_bytes=settings.most_body_bytes, threads=settings.threads, batch_seen=metrics.count_batch)
     metrics.describe(model.id, desk.about.software, lambda: desk.worker.waiting)
     for name in _TELLING:
         _silence(name)
+    beside = None if pages is None else pages(desk)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        if beside is not None:
+            beside.close()
         desk.close()
         if audit_log is not None:
             audit_log.close()
@@ -74,9 +82,11 @@ def create_app(
         lifespan=lifespan,
     )
     _add_routes(app, desk, metrics, audit_log)
+    if beside is not None:
+        beside.add_to(app)
     _add_problems(app)
     app.openapi_schema = _described(app, desk, has_tokens=credentials is not None)
-    return Guard(app, settings=settings, credentials=credentials, audit_log=audit_log, metrics=metrics)
+    return Guard(app, settings=settings, credentials=credentials, audit_log=audit_log, metrics=metrics, pages=beside)
 
 
 def _add_routes(app: FastAPI, desk: Desk, metrics: Metrics, audit_log: AuditLog | None) -> None:

@@ -66,8 +66,7 @@ def read_tokens(path: Path) -> Credentials:
 
 def new_token(path: Path, name: str) -> str:
     """A fresh token for `name`, whose hash is appended to the file. It is shown once and can be had from nowhere later."""
-    if not _NAME.fullmatch(name):
-        raise CredentialError("a token's name has up to 64 letters, digits, dots, dashes and underscores; it stands in the log")
+    check_name(name)
     if path.exists() and path.read_text(encoding="utf-8").strip() and name in read_tokens(path).by_hash.values():
         raise CredentialError(f"--token-file {path}: {name} has a token already; remove its line first, or take another name")
     token = _PREFIX + secrets.token_urlsafe(32)
@@ -77,6 +76,12 @@ def new_token(path: Path, name: str) -> str:
         handle.flush()
         os.fsync(handle.fileno())
     return token
+
+
+def check_name(name: str) -> None:
+    """Raise `CredentialError` for a name that could not stand on a line of a log."""
+    if not _NAME.fullmatch(name):
+        raise CredentialError("a name has up to 64 letters, digits, dots, dashes and underscores; it stands in the log")
 
 
 def is_loopback(host: str) -> bool:

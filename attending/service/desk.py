@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from typing import TypeVar
 
 from attending.case import Case, Demographics, Embedding, Evidence, Lab, Note, Scan, Sign, kind_name
 from attending.model.trained import TrainedModel
@@ -28,6 +29,7 @@ from attending.service.problem import Problem
 from attending.service.reading import MOST_PIXELS, chart_of, message_of
 from attending.service.worker import Answered, BusyError, Worker
 
+T = TypeVar("T")
 Picture = tuple[str | None, bytes]
 """A file beside a case: the field it is of, and its content."""
 
@@ -71,6 +73,13 @@ class Desk:
         """What the model says. Raises `Problem` 503 where too many wait."""
         try:
             return await asyncio.wrap_future(self.worker.submit(case, explains=explains))
+        except BusyError:
+            raise Problem(503, "busy", "too many cases are waiting; come back later", retry_after_seconds=1) from None
+
+    async def run(self, task: Callable[[TrainedModel], T]) -> T:
+        """What a task makes of the model, in its turn. Raises `Problem` 503 where too many wait."""
+        try:
+            return await asyncio.wrap_future(self.worker.run(task))
         except BusyError:
             raise Problem(503, "busy", "too many cases are waiting; come back later", retry_after_seconds=1) from None
 

@@ -17,7 +17,8 @@ from typing import Any
 from attending.service.audit_log import AuditLog, AuditLogError
 from attending.service.credentials import Credentials, is_loopback
 from attending.service.metrics import Metrics
-from attending.service.problem import Problem
+from attending.service.pages import Pages
+from attending.service.problem import PROBLEM_JSON, Problem
 from attending.service.rates import Rates
 from attending.service.settings import Settings
 from attending.service.words import NOTICE
@@ -104,9 +105,10 @@ class Guard:
         credentials: Credentials | None,
         audit_log: AuditLog | None,
         metrics: Metrics,
+        pages: Pages | None = None,
     ) -> None:
         self.app, self.settings, self.credentials = app, settings, credentials
-        self.audit_log, self.metrics = audit_log, metrics
+        self.audit_log, self.metrics, self.pages = audit_log, metrics, pages
         self._rates = Rates(settings.rate)
         self._held = 0
 
@@ -122,7 +124,7 @@ class Guard:
         scope.setdefault("state", {})["request_id"] = asked.id
         try:
             answer = await self._guarded(asked, receive)
-            answer = await self._noted(asked, answer)
+            answer = self._paged(asked, await self._noted(asked, answer))
         finally:
             self._held -= asked.held
         seconds = time.monotonic() - asked.began
@@ -170,16 +172,23 @@ class Guard:
         path = asked.scope["path"]
         if path in OPEN:
             return
+        pages = self.pages if self.pages is not None and self.pages.has(path) else None
         if self.credentials is not None:
             asked.client = self.credentials.holder(asked.header(b"authorization"))
+            if asked.client is None and pages is not None:
+                asked.client = pages.holder(asked.header(b"cookie"))
+            asked.scope["state"]["client"] = asked.client
         who = f"token {asked.client}" if asked.client else f"address {asked.address}"
         wait = self._rates.wait_of(who)
         if wait:
             raise Problem(
                 429, "rate", f"more than {self.settings.rate:g} requests a second; slow down", retry_after_seconds=wait
             )
-        if self.credentials is not None and asked.client is None:
+        if self.credentials is not None and asked.client is None and not (pages is not None and pages.is_open(path)):
             raise Problem(401, "token", "send a token of this service: Authorization: Bearer TOKEN")
+        closed = None if self.pages is None else self.pages.closes(path)
+        if closed is not None:
+            raise Problem(403, "closed", closed)
 
     async def _read(self, asked: _Asked, receive: Receive) -> None:
         """The body, counted as it comes: what a client says of its length is believed only where it is too much."""
@@ -216,7 +225,10 @@ class Guard:
 
     async def _noted(self, asked: _Asked, answer: _Answer) -> _Answer:
         """The answer, after its entry is on the disk; without one there is no answer. A flood (429) fills no disk."""
-        if self.audit_log is None or answer.status == 429 or asked.scope["path"] in UNLOGGED:
+        path = asked.scope["path"]
+        if self.audit_log is None or answer.status == 429 or path in UNLOGGED:
+            return answer
+        if self.pages is not None and self.pages.is_furniture(path):
             return answer
         entry = {
             "request": asked.id,
@@ -226,11 +238,26 @@ class Guard:
             "status": answer.status,
             "inputs": self.audit_log.hash_of(asked.body) if asked.body else None,
         }
+        case = asked.scope["state"].get("case")
+        if case is not None:
+            entry["case"] = self.audit_log.hash_of(str(case).encode())
         try:
             await self.audit_log.append(entry)
         except AuditLogError:
             return _told(Problem(503, "audit-log", "the audit log cannot be written, so nothing is answered"), asked)
         return answer
+
+    def _paged(self, asked: _Asked, answer: _Answer) -> _Answer:
+        """A problem with a page in the words of the pages, unless the page's own program asked and reads JSON."""
+        is_problem = (b"content-type", PROBLEM_JSON.encode()) in answer.headers
+        if self.pages is None or not is_problem or not self.pages.has(asked.scope["path"]):
+            return answer
+        if asked.header(b"accept") == "application/json":
+            return answer
+        told = self.pages.told(json.loads(bytes(answer.body)), method=asked.method)
+        kept = [(name, value) for name, value in answer.headers if name not in (b"content-type", b"content-length")]
+        own = [(name.encode(), value.encode()) for name, value in told.headers.items()]
+        return _Answer(status=told.status, headers=[*kept, *own], body=bytearray(told.body))
 
 
 def _dressed(asked: _Asked, answer: _Answer) -> list[tuple[bytes, bytes]]:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ MOST_CHARACTERS = 200_000
 LINGER_SECONDS = 0.002
 """How long a batch waits for company, and only where the last one had some: whoever is alone does not wait."""
 MOST_WAITING = 512
+T = TypeVar("T")
 
 
 class BusyError(Exception):
@@ -47,6 +49,14 @@ class _Asked:
     future: "Future[Answered]" = field(default_factory=Future)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Errand:
+    """Something else that is asked of the networks."""
+
+    task: Callable[[TrainedModel], Any]
+    future: "Future[Any]" = field(default_factory=Future)
+
+
 class Worker:
     """Answers cases of any number of threads. `close` waits for what it is at and turns away the rest."""
 
@@ -54,7 +64,7 @@ class Worker:
         self.model = model
         self._threads, self._seen = threads, seen
         self._plain: deque[_Asked] = deque()
-        self._explained: deque[_Asked] = deque()
+        self._explained: deque[_Asked | _Errand] = deque()
         self._changed = threading.Condition()
         self._stops = False
         self._had_company = False
@@ -81,6 +91,16 @@ class Worker:
             self._changed.notify()
         return asked.future
 
+    def run(self, task: Callable[[TrainedModel], T]) -> "Future[T]":
+        """What a task makes of the model, in its turn among the explanations. Raises `BusyError`."""
+        errand = _Errand(task=task)
+        with self._changed:
+            if self._stops or self.waiting >= MOST_WAITING:
+                raise BusyError
+            self._explained.append(errand)
+            self._changed.notify()
+        return errand.future
+
     def close(self) -> None:
         """Stop. Cases that wait are cancelled."""
         with self._changed:
@@ -105,7 +125,9 @@ class Worker:
                 explained = self._explained.popleft() if self._explained else None
             if batch:
                 self._answer(batch)
-            if explained is not None:
+            if isinstance(explained, _Errand):
+                self._do(explained)
+            elif explained is not None:
                 self._answer([explained])
 
     def _gathered(self) -> list[_Asked]:
@@ -123,6 +145,14 @@ class Worker:
             batch.append(self._plain.popleft())
         self._had_company = len(batch) > 1
         return batch
+
+    def _do(self, errand: _Errand) -> None:
+        if not errand.future.set_running_or_notify_cancel():
+            return
+        try:
+            errand.future.set_result(errand.task(self.model))
+        except Exception as error:  # it belongs to whoever asked, and the thread lives on
+            errand.future.set_exception(error)
 
     def _answer(self, batch: Sequence[_Asked]) -> None:
         """Give each its answer. Where a batch fails, each is tried alone: one case may not fail another."""
