@@ -60,7 +60,9 @@ def layers_of(page: str) -> list[str]:
     return re.findall(r'<section id="layer-\d+">\s*<h2>(?:\d+ · )?<code>([^<]+)</code>', page)
 
 
-@pytest.mark.parametrize("mechanism", ["mha", "gqa:2", "latent", "indexed", "clustered", "windowed:n_global=1", "low rank"])
+@pytest.mark.parametrize(
+    "mechanism", ["mha", "gqa:2", "latent", "indexed", "clustered", "nsa", "windowed:n_global=1", "low rank"]
+)
 def test_a_sentence_through_every_mechanism(tmp_path: Path, mechanism: str) -> None:
     said = call("trace", "--text", SENTENCE, "--mechanism", mechanism, "--out", tmp_path / "out")
     assert said.code == 0, said.err

@@ -18,6 +18,7 @@ from attending.attention.limits import keep_limits, kept_limits, limits_here, me
 from attending.attention.low_rank import LowRankAttention, LowRankConfig
 from attending.attention.masks import blocks, causal, documents, drop, everything, keep, keep_keys, padding, window
 from attending.attention.mechanism import Cache, Mechanism, MechanismConfig
+from attending.attention.native_sparse import NativeSparseAttention, NativeSparseConfig
 from attending.attention.positions import AlibiConfig, LearnedConfig, PositionConfig, RelativeBiasConfig, RotaryConfig
 from attending.attention.precision import fast_float32
 from attending.attention.rules import Mask
@@ -53,6 +54,8 @@ __all__ = [
     "Mask",
     "Mechanism",
     "MechanismConfig",
+    "NativeSparseAttention",
+    "NativeSparseConfig",
     "NtkScaling",
     "PositionConfig",
     "RaggedCost",

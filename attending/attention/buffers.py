@@ -187,6 +187,10 @@ class Memory:
         elif length > self.n_slots:
             self._resize(capacity_for(length))
 
+    def check_crop(self, lengths: list[int]) -> None:
+        """Raise where what is needed behind so few tokens was overwritten."""
+        return
+
     def crop(self, lengths: list[int]) -> None:
         """Forget the tokens from `lengths` on; their slots hold 0 again."""
         for sample, (old, new) in enumerate(zip(self.counts, lengths, strict=True)):
@@ -264,13 +268,16 @@ class Ring(Memory):
         self._append(new, real)
         return held, places
 
-    def crop(self, lengths: list[int]) -> None:
+    def check_crop(self, lengths: list[int]) -> None:
         for sample, (oldest, length) in enumerate(zip(self.oldest, lengths, strict=True)):
             if oldest > max(length - self.lookback, 0):
                 raise AttentionError(
                     f"crop: sample {sample} to {length} tokens needs tokens from {max(length - self.lookback, 0)} on, and the "
                     f"ring holds those from {oldest} on; make the cache with a larger capacity= to go back further"
                 )
+
+    def crop(self, lengths: list[int]) -> None:
+        self.check_crop(lengths)
         for sample, (old, new) in enumerate(zip(self.counts, lengths, strict=True)):
             slots = torch.arange(new, old, device=self.device) % self.n_slots
             for buffer in self.buffers.values():

@@ -113,7 +113,7 @@ class TokenCache(MemoryCache):
         return _SAME_SHAPE if is_slow and self._hides_empty else 1
 
     def crop(self, lengths: int | Int[Tensor, " batch"]) -> None:
-        self._memory.crop(_shorter(self._memory.counts, lengths))
+        self._memory.crop(shorter(self._memory.counts, lengths))
 
 
 class ContextCache(MemoryCache):
@@ -137,7 +137,7 @@ class ContextCache(MemoryCache):
         return output
 
     def crop(self, lengths: int | Int[Tensor, " batch"]) -> None:
-        self._answered = _shorter(self._answered, lengths)
+        self._answered = shorter(self._answered, lengths)
 
     def select(self, samples: Int[Tensor, " kept"]) -> None:
         super().select(samples)
@@ -233,7 +233,8 @@ def _checked(x: Tensor, real: Tensor | None, batch: int, dim: int) -> Tensor | N
     return None if bool(real.all()) else real
 
 
-def _shorter(counts: list[int], lengths: int | Tensor) -> list[int]:
+def shorter(counts: list[int], lengths: int | Int[Tensor, " batch"]) -> list[int]:
+    """The counts after `crop` to `lengths`."""
     asked = [lengths] * len(counts) if isinstance(lengths, int) else lengths.tolist()
     if len(asked) != len(counts) or any(new < 0 for new in asked):
         raise AttentionError(f"crop: found lengths {asked}, expected one of 0 or more for each of {len(counts)} samples")

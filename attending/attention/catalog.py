@@ -11,6 +11,7 @@ from attending.attention.indexed import IndexedConfig
 from attending.attention.latent import LatentConfig
 from attending.attention.low_rank import LowRankConfig
 from attending.attention.mechanism import MechanismConfig
+from attending.attention.native_sparse import NativeSparseConfig
 from attending.attention.positions import AlibiConfig, LearnedConfig, RelativeBiasConfig, RotaryConfig
 from attending.attention.scalings import LinearScaling, Llama3Scaling, NtkScaling, YarnScaling
 from attending.attention.windowed import WindowedConfig
@@ -21,6 +22,7 @@ MECHANISMS: Mapping[str, type[MechanismConfig]] = {
     "indexed": IndexedConfig,
     "latent": LatentConfig,
     "low rank": LowRankConfig,
+    "native sparse": NativeSparseConfig,
     "windowed": WindowedConfig,
 }
 PARTS: Mapping[str, type] = {

@@ -25,7 +25,8 @@ def compare(
     mechanisms: Annotated[
         list[str] | None,
         typer.Argument(
-            help="mha, gqa, mqa, latent, indexed, clustered, windowed, low rank, or name:setting=value,… (default: all).",
+            help="mha, gqa, mqa, latent, indexed, clustered, native sparse, windowed, low rank, or name:setting=value,… "
+            "(default: all).",
             metavar="MECHANISM",
         ),
     ] = None,

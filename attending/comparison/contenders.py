@@ -22,6 +22,7 @@ from attending.attention import (
     LowRankConfig,
     Mask,
     MechanismConfig,
+    NativeSparseConfig,
     WindowedConfig,
     causal,
     config_from,
@@ -73,7 +74,7 @@ class Contender:
     def both_ways(self, length: int) -> MechanismConfig:
         """The same where tokens may look ahead: a window that looks back only looks to both sides, at as many."""
         config = self.over(length)
-        if self.follows_length and isinstance(config, WindowedConfig) and config.after == 0:
+        if self.follows_length and isinstance(config, WindowedConfig | NativeSparseConfig) and config.after == 0:
             return replace(config, before=config.before - config.before // 2, after=config.before // 2)
         return config
 
@@ -108,6 +109,24 @@ def _indexed(shape: Shape) -> IndexedConfig:
     return IndexedConfig(**widths, top_k=shape.budget, index_heads=max(shape.n_heads // 2, 1), index_dim=index)
 
 
+def _native_sparse(shape: Shape) -> NativeSparseConfig:
+    """Half of the budget near, half in blocks of an eighth of it; beside it every run of a quarter, two to each quarter."""
+    block, run = max(shape.budget // 8, 1), max(shape.budget // 4, 1)
+    n_selected = max(shape.budget // 2 // block, 1)
+    return NativeSparseConfig(
+        dim=shape.dim,
+        n_heads=shape.n_heads,
+        n_kv_heads=_group_heads(shape.n_heads),
+        run=run,
+        stride=-(-run // 2),
+        block=block,
+        n_selected=n_selected,
+        n_first=min(n_selected - 1, 1),
+        n_local=1,
+        before=max(shape.budget // 2 - 1, 0),
+    )
+
+
 STANDARD: Mapping[str, Callable[[Shape], MechanismConfig]] = {
     "mha": lambda shape: _grouped(shape, shape.n_heads),
     "gqa": lambda shape: _grouped(shape, _group_heads(shape.n_heads)),
@@ -115,6 +134,7 @@ STANDARD: Mapping[str, Callable[[Shape], MechanismConfig]] = {
     "latent": lambda shape: LatentConfig(**_latent_widths(shape)),
     "indexed": _indexed,
     "clustered": _clustered,
+    "native sparse": _native_sparse,
     "windowed": lambda shape: WindowedConfig(dim=shape.dim, n_heads=shape.n_heads, before=shape.budget - 1),
     "low rank": lambda shape: LowRankConfig(
         dim=shape.dim, n_heads=shape.n_heads, length=shape.budget, rank=shape.budget, sharing="heads"
@@ -128,6 +148,8 @@ ALSO = {
     "chai": "clustered",
     "linformer": "low rank",
     "low-rank": "low rank",
+    "nsa": "native sparse",
+    "native-sparse": "native sparse",
 }
 """Other names of the same."""
 

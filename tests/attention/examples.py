@@ -20,6 +20,7 @@ from attending.attention import (
     LowRankConfig,
     Mask,
     MechanismConfig,
+    NativeSparseConfig,
     RelativeBiasConfig,
     RotaryConfig,
     WindowedConfig,
@@ -43,7 +44,8 @@ class Example:
     """A configuration with its reference. `masks`: the kinds it supports (empty: all); `caches`, `cross`: whether it can.
 
     `causal`: whether it can go without, must be, or cannot be. `is_ring`: its cache forgets what it is past seeing.
-    `crops_to`: the fewest tokens that its cache can go back to. `weights_sum`: rows of its weights sum to 1 or 0.
+    `crops_to`: the fewest tokens that its cache can go back to. `weights_sum`: rows of its weights sum to 1 or 0. `biases`:
+    whether numbers can be added to the scores of its keys.
     """
 
     config: MechanismConfig
@@ -55,6 +57,7 @@ class Example:
     is_ring: bool = False
     crops_to: int = 0
     weights_sum: bool = True
+    biases: bool = True
 
     @property
     def counts_positions(self) -> bool:
@@ -195,6 +198,46 @@ EXAMPLES: dict[str, Example] = {
         cross=False,
         causal="must",
         crops_to=3,
+    ),
+    "nsa": Example(
+        config=NativeSparseConfig(
+            dim=24,
+            n_heads=4,
+            n_kv_heads=2,
+            run=3,
+            stride=2,
+            block=2,
+            n_selected=3,
+            n_local=1,
+            before=1,
+            bias=True,
+            output_bias=True,
+        ),
+        reference=references.native_sparse,
+        cross=False,
+        is_ring=True,
+        biases=False,
+    ),
+    "nsa both ways": Example(
+        config=NativeSparseConfig(
+            dim=32,
+            n_heads=4,
+            n_kv_heads=1,
+            run=2,
+            stride=1,
+            block=4,
+            n_selected=2,
+            n_first=0,
+            n_local=1,
+            before=2,
+            after=1,
+            position=RotaryConfig(rotary_dim=4),
+            pool_dim=5,
+        ),
+        reference=references.native_sparse,
+        cross=False,
+        is_ring=True,
+        biases=False,
     ),
 }
 

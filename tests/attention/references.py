@@ -17,6 +17,8 @@ from attending.attention import (
     LatentAttention,
     LearnedConfig,
     LowRankAttention,
+    NativeSparseAttention,
+    NativeSparseConfig,
     RelativeBiasConfig,
     RotaryConfig,
     WindowedAttention,
@@ -46,7 +48,7 @@ def rotated(x: Tensor, config: RotaryConfig, places: Tensor) -> Tensor:
     return torch.cat([stacked.to(x.dtype), x[..., width:]], dim=-1)
 
 
-def scale_of(config: GroupedConfig | WindowedConfig | ClusteredConfig) -> float:
+def scale_of(config: GroupedConfig | WindowedConfig | ClusteredConfig | NativeSparseConfig) -> float:
     """What is asked for, or 1/√head; not read from what the library makes of it."""
     return (config.head_dim or config.dim // config.n_heads) ** -0.5 if config.scale is None else config.scale
 
@@ -218,6 +220,59 @@ def clustered(module: ClusteredAttention, x: Tensor, seen: Tensor, context: Tens
     outputs = [weights[:, head] @ of(module.value, source, head // share, False) for head in range(config.n_heads)]
     output = torch.cat(outputs, -1) @ module.output.weight.T + (module.output.bias if config.output_bias else 0.0)
     return torch.where(seen.any(-1).any(1)[..., None], output, 0.0), weights
+
+
+def native_sparse(module: NativeSparseAttention, x: Tensor, seen: Tensor, context: None = None) -> tuple[Tensor, Tensor]:
+    """Runs and blocks as lists of places, each branch a softmax of its own over the whole square."""
+    c, n, place = module.config, x.shape[1], torch.arange(x.shape[1]).expand(x.shape[0], -1)
+    runs = [range(first, first + c.run) for first in range(0, n - c.run + 1, c.stride)]
+    blocks = [range(first, min(first + c.block, n)) for first in range(0, n, c.block)]
+    overlap = torch.tensor([[len({*run} & {*block}) for block in blocks] for run in runs], dtype=x.dtype).view(len(runs), -1)
+    inside = torch.tensor([[token in run for token in range(n)] for run in runs], dtype=x.dtype).view(len(runs), n)
+    whole = [seen[:, 0, :, list(run)].all(-1) for run in runs]
+    there = torch.stack([seen[:, 0, :, list(block)].any(-1) for block in blocks], -1)
+    distance, behind = place[:, :, None] - place[:, None], torch.arange(n)[:, None] // c.block - torch.arange(len(blocks))
+    near, always = (distance <= c.before) & (distance >= -c.after), (behind >= 0) & (behind < c.n_local)
+    always[:, : c.n_first] = True
+    gates = torch.sigmoid(x @ module.gate.weight.T + module.gate.bias).unflatten(-1, (3, c.n_heads))
+
+    def of(name: str, slot: int) -> Tensor:
+        layer, own = getattr(module, name), slice(slot * c.width, (slot + 1) * c.width)
+        return torch.nn.functional.linear(x, layer.weight[own], layer.bias[own] if c.bias else None)
+
+    def turned(name: str, slot: int) -> Tensor:
+        return of(name, slot) if c.position is None else rotated(of(name, slot), c.position, place)
+
+    outputs, all_weights, share = [], [], c.n_heads // c.n_kv_heads
+    for group in range(c.n_kv_heads):
+        run_key, run_value = (
+            pooled_runs(getattr(module, f"{name}_pooling"), of(f"run_{name}", group), runs) for name in ("key", "value")
+        )
+        heads, scale = range(group * share, (group + 1) * share), scale_of(c)
+        visible = torch.stack(whole, -1) if runs else there[..., :0]
+        on_runs = [softmax_seen(of("query", head) @ run_key.mT * scale, visible) for head in heads]
+        worth = torch.where(always, torch.inf, sum(on_runs) @ overlap).masked_fill(~there, -torch.inf)
+        best = worth.argsort(dim=-1, descending=True, stable=True)[..., : c.n_selected]
+        read = (torch.zeros_like(there).scatter(-1, best, True) & there).repeat_interleave(c.block, -1)[..., :n]
+        for head, on_run in zip(heads, on_runs, strict=True):
+            gate, q = gates[..., head, None].unbind(-2), turned("query", head)
+            on_read = softmax_seen(q @ turned("key", group).mT * scale, seen[:, head] & read)
+            on_near = softmax_seen(q @ turned("window_key", group).mT * scale, seen[:, head] & near)
+            weights = gate[0] * (on_run @ inside) / c.run + gate[1] * on_read + gate[2] * on_near
+            all_weights.append(weights / weights.sum(-1, keepdim=True).masked_fill(~seen[:, head].any(-1, keepdim=True), 1.0))
+            far = gate[0] * (on_run @ run_value) + gate[1] * (on_read @ of("value", group))
+            outputs.append(far + gate[2] * (on_near @ of("window_value", group)))
+    output = torch.nn.functional.linear(torch.cat(outputs, -1), module.output.weight, module.output.bias)
+    return torch.where(seen.any(-1).any(1)[..., None], output, 0.0), torch.stack(all_weights, 1)
+
+
+def pooled_runs(net: torch.nn.Module, heads: Tensor, runs: list[range]) -> Tensor:
+    """Run by run through the two layers, with SiLU between them."""
+    found = [heads.new_zeros(len(heads), 0, net.outer.out_features)]
+    for run in runs:
+        hidden = (heads[:, list(run)] + net.place).flatten(1) @ net.inner.weight.T + net.inner.bias
+        found.append((hidden / (1 + (-hidden).exp()) @ net.outer.weight.T + net.outer.bias)[:, None])
+    return torch.cat(found, 1)
 
 
 def own_clusters(maps: Tensor, config: ClusteredConfig, exists: Tensor) -> Tensor:
