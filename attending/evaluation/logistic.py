@@ -12,20 +12,35 @@ def slope_and_intercept(
 ) -> tuple[Float[np.ndarray, " resample"], Float[np.ndarray, " resample"]]:
     """Slope and intercept of logit P(truth) = intercept + slope · x, by maximum likelihood.
 
-    NaN where there is no finite maximum: a class is absent, x is constant, or x separates the classes.
+    NaN where there is no finite maximum: a class is absent, x is constant, or x separates the classes. Sought from a slope of 1,
+    where most are near; from there a step can overshoot where predictions are far too extreme, and then from a slope of 0.
     """
+    slope, intercept = _climbed(x, truth, weights)
+    lost = np.flatnonzero(~np.isfinite(slope) & _has_both(truth, weights))
+    spread = float(x.std())
+    if len(lost) and spread > 1e-12:
+        middle = float(x.mean())
+        again, height = _climbed((x - middle) / spread, truth, weights[lost], slope=0.0, bound=1.0, steps=2 * STEPS)
+        slope[lost], intercept[lost] = again / spread, height - again * middle / spread
+    return slope, intercept
+
+
+def _climbed(
+    x: np.ndarray, truth: np.ndarray, weights: np.ndarray, *, slope: float = 1.0, bound: float = 4.0, steps: int = STEPS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Newton steps of at most `bound` from this slope; NaN where they arrive nowhere."""
     n = len(weights)
-    slope, intercept = np.full(n, np.nan), np.full(n, np.nan)
+    slopes, intercept = np.full(n, np.nan), np.full(n, np.nan)
     design = np.stack([np.ones_like(x), x], axis=1)
     squares = np.stack([np.ones_like(x), x, x * x], axis=1)
     active = np.flatnonzero(_has_both(truth, weights))
-    a, b = np.zeros(len(active)), np.ones(len(active))
+    a, b = np.zeros(len(active)), np.full(len(active), slope)
     if n > 1:
         # All sets of weights are draws around one: its solution is a start that saves each of them half of the steps.
-        middle_slope, middle = slope_and_intercept(x, truth, weights.mean(axis=0, keepdims=True))
+        middle_slope, middle = _climbed(x, truth, weights.mean(axis=0, keepdims=True), slope=slope, bound=bound, steps=steps)
         if np.isfinite(middle_slope[0]):
             a[:], b[:] = middle[0], middle_slope[0]
-    for _ in range(STEPS):
+    for _ in range(steps):
         if not len(active):
             break
         held = weights if len(active) == n else weights[active]
@@ -45,14 +60,14 @@ def slope_and_intercept(
         lost = ~(np.isfinite(da) & np.isfinite(db) & (determinant > 1e-10 * h[:, 0] * h[:, 2]))
         size = np.hypot(np.where(lost, 0.0, da), np.where(lost, 0.0, db))
         # A full Newton step can overshoot from far away; a bounded one cannot run off before it has looked.
-        bound = np.minimum(1.0, 4.0 / np.maximum(size, 1e-12))
-        a, b = a + da * bound, b + db * bound
+        share = np.minimum(1.0, bound / np.maximum(size, 1e-12))
+        a, b = a + da * share, b + db * share
         done = (size < CLOSE) & ~lost
-        slope[active[done]], intercept[active[done]] = b[done], a[done]
+        slopes[active[done]], intercept[active[done]] = b[done], a[done]
         going = ~(done | lost | (np.abs(b) > 1e3))
         if not going.all():
             active, a, b = active[going], a[going], b[going]
-    return slope, intercept
+    return slopes, intercept
 
 
 def intercept_given(

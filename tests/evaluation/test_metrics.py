@@ -5,7 +5,7 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import logit
+from scipy.special import expit, logit
 from sklearn import metrics as sk
 
 from attending.evaluation.catalog import METRICS
@@ -66,6 +66,23 @@ def test_calibration_agrees_with_statsmodels():
     alone = sm.GLM(s.truth, np.ones((len(s), 1)), family=family, offset=x, freq_weights=s.weight).fit()
     assert value("calibration_slope", s) == pytest.approx(joint.params[1], abs=1e-6)
     assert value("calibration_intercept", s) == pytest.approx(alone.params[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("factor", [0.1, 2.0, 3.0, 6.0])
+@pytest.mark.parametrize("shift", [0.0, 1.5])
+def test_probabilities_far_too_extreme_have_the_slope_of_statsmodels_and_so_have_their_resamples(factor, shift):
+    rng = np.random.default_rng(8)
+    right = rng.normal(-0.6, 1.6, 240)
+    truth = (rng.random(240) < expit(right)).astype(float)
+    rows = sample(probability=expit(np.clip(factor * right + shift, -13.0, 13.0)), truth=truth)
+    fitted = sm.GLM(rows.truth, sm.add_constant(rows.logit), family=sm.families.Binomial()).fit()
+    assert point(METRICS["calibration_slope"], rows) == pytest.approx(fitted.params[1], rel=1e-5)
+    weights = rng.multinomial(240, np.full(240, 1 / 240), size=60).astype(float)
+    slopes = METRICS["calibration_slope"].values(rows, weights)
+    assert np.isfinite(slopes).all()
+    for drawn, slope in zip(weights[:5], slopes, strict=False):
+        again = sm.GLM(rows.truth, sm.add_constant(rows.logit), family=sm.families.Binomial(), freq_weights=drawn).fit()
+        assert slope == pytest.approx(again.params[1], rel=1e-5)
 
 
 def test_hand_worked():
