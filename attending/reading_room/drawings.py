@@ -16,7 +16,7 @@ from PIL import Image
 from attending.case import Box
 from attending.drawing.contributions import signed
 from attending.drawing.overlay import boxes_alone
-from attending.drawing.palette import FIRST, GRID, SECOND
+from attending.drawing.palette import FIRST, QUIET, SECOND
 from attending.drawing.svg import box, line, picture
 
 _STYLE = re.compile(r'(<svg[^>]*?) style="[^"]*"')
@@ -45,12 +45,6 @@ def bar(value: float, *, reach: float, name: str) -> Markup:
     middle = BAR_WIDTH / 2
     length = 0.0 if not reach else (middle - 2) * abs(value) / reach
     drawn = box(middle if value >= 0 else middle - length, 3, length, BAR_HEIGHT - 6, fill=FIRST if value >= 0 else SECOND)
-    return inlined(
-        picture(
-            BAR_WIDTH,
-            BAR_HEIGHT,
-            line(middle, 0, middle, BAR_HEIGHT, stroke=GRID),
-            drawn,
-            title=f"{name}: {signed(value)}",
-        )
-    )
+    zero = line(middle, 0, middle, BAR_HEIGHT, stroke=QUIET, stroke_width=0.7)
+    svg = picture(BAR_WIDTH, BAR_HEIGHT, drawn, zero, title=f"{name}: {signed(value)}")
+    return inlined(svg.replace("<svg ", '<svg preserveAspectRatio="none" ', 1))  # a cell is as wide as its table has room

@@ -212,4 +212,6 @@ def _when(evidence: Evidence) -> str:
     hours = -evidence.at
     if hours < 0.05:
         return "at the question"
-    return f"{hours:.3g} h before" if hours < 72 else f"{hours / 24:.3g} days before"
+    if hours < 2:
+        return f"{60 * hours:.0f} min before"
+    return f"{hours:.0f} h before" if hours < 72 else f"{hours / 24:.0f} days before"

@@ -87,7 +87,7 @@ class ReadingRoom(Pages):
 
     def has(self, path: str) -> bool:
         """`/` and whatever lies under `/room/`."""
-        return path == "/" or path.startswith(HERE)
+        return path in ("/", HERE.rstrip("/")) or path.startswith(HERE)
 
     def is_open(self, path: str) -> bool:
         """The form to sign in, and the furniture."""

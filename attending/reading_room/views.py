@@ -10,12 +10,13 @@ from typing import Any
 from markupsafe import Markup
 
 from attending.case import Case, kind_name
-from attending.explanation.drawn import NAMES, draw_shares
+from attending.drawing.contributions import signed
+from attending.explanation.drawn import NAMES
 from attending.explanation.neighbours import Neighbour
 from attending.model.trained import TrainedModel
 from attending.reading_room.asking import Weighed
 from attending.reading_room.change import Changed
-from attending.reading_room.drawings import inlined
+from attending.reading_room.drawings import bar
 from attending.reading_room.evidence import EvidenceView
 from attending.reading_room.forms import Fields
 from attending.reading_room.words import SPREAD, percent, set_told
@@ -54,10 +55,11 @@ class RowView:
 
 @dataclass(frozen=True, kw_only=True)
 class SharesView:
-    """What each modality adds to one finding."""
+    """What each modality adds to one finding: name, bar (None: it is missing) and number; `sums` says what they make."""
 
     finding: str
-    drawn: Markup
+    rows: tuple[tuple[str, Markup | None, str], ...]
+    sums: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +145,16 @@ def shares_view(weighed: Weighed, finding: str, *, missing: Sequence[str]) -> Sh
     """The bars of one finding; None where there is nothing to weigh."""
     if weighed.shares is None:
         return None
-    return SharesView(finding=finding, drawn=inlined(draw_shares(weighed.shares[finding], missing=missing)))
+    shares = weighed.shares[finding]
+    heaviest = sorted(shares.values.items(), key=lambda entry: -abs(entry[1]))
+    reach = abs(heaviest[0][1])
+    names = {kind: NAMES.get(kind, kind_name(kind)) for kind in shares.values}
+    rows = [(names[kind], bar(value, reach=reach, name=names[kind]), signed(value)) for kind, value in heaviest]
+    return SharesView(
+        finding=finding,
+        rows=(*rows, *((name, None, "missing") for name in missing)),
+        sums=f"In {shares.unit}: {signed(shares.empty)} without any evidence, {signed(shares.full)} with all of it.",
+    )
 
 
 def if_view(now: Answered, then: Answered, changed: Changed, model: TrainedModel) -> IfView:

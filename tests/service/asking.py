@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from attending.model.trained import TrainedModel
 from attending.service.app import create_app
 from attending.service.audit_log import AuditLog
 from attending.service.credentials import Credentials
+from attending.service.desk import Desk
 from attending.service.guard import Guard
+from attending.service.pages import Pages
 from attending.service.server import bound, server_of
 from attending.service.settings import Settings
 
@@ -40,9 +42,10 @@ class Client:
         settings: Settings = FREELY,
         credentials: Credentials | None = None,
         audit_log: AuditLog | None = None,
+        pages: Callable[[Desk], Pages] | None = None,
         raises: bool = True,
     ) -> None:
-        self.app: Guard = create_app(model, settings=settings, credentials=credentials, audit_log=audit_log)
+        self.app: Guard = create_app(model, settings=settings, credentials=credentials, audit_log=audit_log, pages=pages)
         self._loop = asyncio.new_event_loop()
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=raises)
         self._client = httpx.AsyncClient(transport=transport, base_url=HERE, timeout=30)

@@ -168,7 +168,7 @@
       return made;
     };
     const show = (answer) => {
-      told.textContent = answer.changed.length ? `If the case were ${answer.changed.join("; ")}:` : "Nothing is changed.";
+      told.textContent = answer.changed.length ? `Changed: ${answer.changed.join("; ")}.` : "Nothing is changed.";
       abstains.hidden = answer.abstained === null;
       abstains.textContent = answer.abstained === null ? "" : `The model would abstain: ${answer.abstained}.`;
       rows.replaceChildren(...answer.findings.map((each) => {
