@@ -12,8 +12,8 @@ def slope_and_intercept(
 ) -> tuple[Float[np.ndarray, " resample"], Float[np.ndarray, " resample"]]:
     """Slope and intercept of logit P(truth) = intercept + slope · x, by maximum likelihood.
 
-    NaN where there is no finite maximum: a class is absent, x is constant, or x separates the classes. Sought from a slope of 1,
-    where most are near; from there a step can overshoot where predictions are far too extreme, and then from a slope of 0.
+    NaN where there is no finite maximum: a class is absent, x is constant, or x separates the classes. Sought from a slope of
+    1, where most are near; where predictions are far too extreme a step from there can overshoot, and then from a slope of 0.
     """
     slope, intercept = _climbed(x, truth, weights)
     lost = np.flatnonzero(~np.isfinite(slope) & _has_both(truth, weights))
@@ -75,13 +75,17 @@ def intercept_given(
 ) -> Float[np.ndarray, " resample"]:
     """Intercept of logit P(truth) = intercept + offset, by maximum likelihood. NaN where a class is absent."""
     possible = _has_both(truth, weights)
-    # Steps are bounded, so the search begins in the middle: from 0 it would not reach the offsets of a slope of 50.
+    target = weights @ truth
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = np.where(possible, np.log(target) - np.log(weights.sum(axis=1) - target), 0.0)
+    # With all offsets at the highest, or all at the lowest, the intercept is known: it lies between.
+    low, high = level - offset.max(), level - offset.min()
     a = np.full(len(weights), -offset.mean())
     if len(weights) > 1:
         middle = intercept_given(offset, truth, weights.mean(axis=0, keepdims=True))
         a[:] = np.nan_to_num(middle[0])
-    target = weights @ truth
-    for _ in range(STEPS):
+    a = np.where(possible, np.clip(a, low, high), 0.0)
+    for _ in range(2 * STEPS):
         mean = a[:, None] + offset
         with np.errstate(over="ignore"):
             np.exp(np.negative(mean, out=mean), out=mean)
@@ -89,8 +93,11 @@ def intercept_given(
         np.reciprocal(mean, out=mean)
         missing = target - np.einsum("ij,ij->i", weights, mean)
         mean *= 1.0 - mean
-        step_size = missing / np.maximum(np.einsum("ij,ij->i", weights, mean), 1e-12)
-        step_size = np.where(possible, np.clip(step_size, -2.0, 2.0), 0.0)
+        low, high = np.where(missing > 0.0, a, low), np.where(missing < 0.0, a, high)
+        moved = a + missing / np.maximum(np.einsum("ij,ij->i", weights, mean), 1e-300)
+        # Where the offsets are wide a Newton step runs out of what is possible: then half way.
+        moved = np.where((moved >= low) & (moved <= high), moved, 0.5 * (low + high))
+        step_size = np.where(possible, moved - a, 0.0)
         a += step_size
         if np.abs(step_size).max(initial=0.0) < CLOSE:
             break

@@ -20,6 +20,7 @@ from attending.evaluation.interval import (
     share_interval,
     slope_interval,
 )
+from attending.evaluation.logistic import intercept_given
 from attending.evaluation.metric import point, sample
 from tests.evaluation.cohorts import binormal, outcomes_of
 
@@ -87,6 +88,25 @@ def test_profile_likelihood_agrees_with_a_refit_at_its_ends():
     for end in (low, high):
         held = sm.GLM(rows.truth, np.ones((len(rows), 1)), family=family, offset=end * rows.logit).fit().llf
         assert 2 * (best - held) == pytest.approx(stats.chi2.ppf(0.95, 1), abs=1e-3)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 15.0, 300.0])
+def test_the_intercept_beside_any_offsets_is_the_root_of_its_score(scale):
+    rng = np.random.default_rng(6)
+    offset = scale * (rng.normal(size=80) - 3.0)
+    truth = (rng.random(80) < 0.15).astype(float)
+    weights = np.vstack([np.ones(80), rng.multinomial(80, np.full(80, 1 / 80), size=9), np.zeros(80)]).astype(float)
+    found = intercept_given(offset, truth, weights)
+    for weight, intercept in zip(weights[:-1], found, strict=False):
+        assert weight @ (truth - expit(intercept + offset)) == pytest.approx(0.0, abs=1e-5)
+    assert np.isnan(found[-1])
+
+
+@pytest.mark.parametrize("seed", [1295, 1516, 2137, 2690])
+def test_a_slope_that_hardly_exists_has_a_wide_interval_or_none(seed):
+    rows = one(binormal(100, events=10, auroc=0.95, seed=seed))  # all but separated: slopes of 14 to 34
+    low, high = slope_interval(rows, 0.95)
+    assert np.isnan(low) or (0.0 < low < point(METRICS["calibration_slope"], rows) < high)
 
 
 def test_the_slope_of_crowded_probabilities_is_that_of_spread_ones_times_the_crowding():
