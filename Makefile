@@ -1,5 +1,6 @@
 # make demo        the whole job on a synthetic clinic, into out/demo
 # make test        the test suite; make test-all adds statistics and fuzz at length
+# make test-browser the reading room in a real Chromium; screenshots into out/browser
 # make check       style, format, types, import contracts
 # make bench       attention against what people would use instead, as a table
 # make wheelhouse  everything for a machine without network, into wheelhouse/
@@ -11,7 +12,7 @@ VENV    ?= .venv
 WORKERS ?= 2
 BIN     := $(VENV)/bin
 
-.PHONY: demo test test-all check format bench wheelhouse clean
+.PHONY: demo test test-all test-browser check format bench wheelhouse clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("attending needs Python 3.11 or newer: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -27,6 +28,9 @@ test: $(VENV)/.installed
 
 test-all: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m ''
+
+test-browser: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/browser -q -m browser
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -45,6 +45,6 @@ def bar(value: float, *, reach: float, name: str) -> Markup:
     middle = BAR_WIDTH / 2
     length = 0.0 if not reach else (middle - 2) * abs(value) / reach
     drawn = box(middle if value >= 0 else middle - length, 3, length, BAR_HEIGHT - 6, fill=FIRST if value >= 0 else SECOND)
-    zero = line(middle, 0, middle, BAR_HEIGHT, stroke=QUIET, stroke_width=0.7)
+    zero = line(middle, 0, middle, BAR_HEIGHT, stroke=QUIET, vector_effect="non-scaling-stroke")
     svg = picture(BAR_WIDTH, BAR_HEIGHT, drawn, zero, title=f"{name}: {signed(value)}")
     return inlined(svg.replace("<svg ", '<svg preserveAspectRatio="none" ', 1))  # a cell is as wide as its table has room
