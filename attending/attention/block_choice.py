@@ -15,8 +15,10 @@ from attending.attention.errors import AttentionError
 from attending.attention.grid import aligned, places_tensor
 from attending.attention.rules import Causal
 from attending.attention.scoring import Scoring
-from attending.attention.shared import dropped
 from attending.attention.tables import Keep, KeyRule
+
+_COPIED_AT_ONCE = 1 << 20
+"""Numbers of keys copied at once: as many as stay near the processor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ class RunPooling(nn.Module):
     def forward(self, heads: Float[Tensor, "batch kv_head seq dim"]) -> Float[Tensor, "batch kv_head run dim"]:
         """All whole runs of a sequence."""
         if heads.shape[2] < self.runs.size:
-            return self.pooled(heads.new_zeros(*heads.shape[:2], 0, self.runs.size, heads.shape[3]))
+            return self.pooled(heads[:, :, :0, None].expand(-1, -1, -1, self.runs.size, -1))
         return self.pooled(heads.unfold(2, self.runs.size, self.runs.stride).transpose(3, 4))
 
     def pooled(self, runs: Float[Tensor, "batch kv_head run token dim"]) -> Float[Tensor, "batch kv_head run dim"]:
@@ -193,23 +195,72 @@ def read_gathered(
     scoring: Scoring,
     size: int,
 ) -> Float[Tensor, "batch head query dim"]:
-    """The same, by reading the keys of picked blocks and no others."""
+    """The same for a few queries, by reading the keys of picked blocks where they lie, and no others."""
     note("gathered", dense="fewer products by reading the picked blocks alone")
-    (batch, n_heads, n_query, width), (n_groups, n_key) = q.shape, k.shape[1:3]
-    keys = (picked.blocks[..., None] * size + torch.arange(size, device=q.device)).flatten(3)
+    sample = torch.arange(k.shape[0], device=q.device)[:, None, None, None]
+    group = torch.arange(k.shape[1], device=q.device)[:, None, None]
+    keys, valid = _keys_read(picked, seen, size)
+    return _attended(q * scoring.scale, k[sample, group, keys], v[sample, group, keys], valid)
+
+
+def read_copied(
+    q: Float[Tensor, "batch head query dim"],
+    k: Float[Tensor, "batch group block numbers"],
+    v: Float[Tensor, "batch group block numbers"],
+    picked: Picked,
+    *,
+    seen: Bool[Tensor, "batch_or_one 1 query_or_one key"],
+    scoring: Scoring,
+    size: int,
+) -> Float[Tensor, "batch head query dim"]:
+    """The same for many queries, from keys and values that lie `side_by_side`: whole blocks are copied, some rows at a time."""
+    note("gathered", dense="less work by copying the picked blocks alone")
+    (batch, n_groups, n_blocks, numbers), n_query = k.shape, q.shape[2]
+    of_group = torch.arange(batch * n_groups, device=q.device).view(batch, n_groups, 1, 1) * n_blocks
+    n_picked, parts = picked.blocks.shape[3], []
+    at_once = max(_COPIED_AT_ONCE // max(batch * n_groups * n_picked * numbers, 1), 1)
+    for start in range(0, n_query, at_once):
+        rows = slice(start, min(start + at_once, n_query))
+        some = Picked(blocks=picked.blocks[:, :, rows], valid=picked.valid[:, :, rows])
+        index, shape = (some.blocks + of_group).flatten(), (batch, n_groups, rows.stop - start, n_picked * size, -1)
+        read_k, read_v = (held.flatten(0, 2).index_select(0, index).view(shape) for held in (k, v))
+        _, valid = _keys_read(some, seen if seen.shape[2] == 1 else seen[:, :, rows], size)
+        parts.append(_attended(q[:, :, rows] * scoring.scale, read_k, read_v, valid))
+    return torch.cat(parts, dim=2)
+
+
+def side_by_side(heads: Float[Tensor, "batch group key dim"], size: int) -> Float[Tensor, "batch group block numbers"]:
+    """The keys of each block as one row of numbers; the last block is filled up with 0."""
+    whole = torch.nn.functional.pad(heads, (0, 0, 0, -heads.shape[2] % size))
+    return whole.reshape(*heads.shape[:2], whole.shape[2] // size, size * heads.shape[3])
+
+
+def _keys_read(
+    picked: Picked, seen: Bool[Tensor, "batch_or_one 1 query_or_one key"], size: int
+) -> tuple[Int[Tensor, "batch group query read"], Bool[Tensor, "batch group query read"]]:
+    """The keys in picked blocks, and which of them are seen."""
+    n_key = seen.shape[3]
+    keys = (picked.blocks[..., None] * size + torch.arange(size, device=seen.device)).flatten(3)
     valid = picked.valid.repeat_interleave(size, dim=3) & (keys < n_key)
     keys = keys.clamp(max=n_key - 1)
-    valid = valid & seen.expand(batch, n_groups, n_query, -1).gather(3, keys)
-    sample = torch.arange(batch, device=q.device)[:, None, None, None]
-    group = torch.arange(n_groups, device=q.device)[:, None, None]
-    read_k, read_v = (held[sample, group, keys].flatten(0, 2) for held in (k, v))
-    # [batch, head, query, dim] → one matrix for each query of each group
-    asked = (q * scoring.scale).unflatten(1, (n_groups, -1)).transpose(2, 3).flatten(0, 2)
+    return keys, valid & seen.expand(*keys.shape[:3], -1).gather(3, keys)
+
+
+def _attended(
+    q: Float[Tensor, "batch head query dim"],
+    k: Float[Tensor, "batch group query read dim"],
+    v: Float[Tensor, "batch group query read dim"],
+    valid: Bool[Tensor, "batch group query read"],
+) -> Float[Tensor, "batch head query dim"]:
+    """Attention of each query to keys of its own; queries come scaled."""
+    (batch, n_groups, n_query), n_heads = k.shape[:3], q.shape[1]
+    # [batch, head, query, dim] → one matrix of heads for each query of each group
+    asked = q.unflatten(1, (n_groups, n_heads // n_groups)).transpose(2, 3).flatten(0, 2)
     hidden = ~valid.flatten(0, 2)[:, None]
     alive = ~hidden.all(dim=-1, keepdim=True)
-    scores = torch.bmm(asked, read_k.mT).masked_fill(hidden & alive, -torch.inf)
-    mixed = torch.where(alive, torch.bmm(dropped(scores.softmax(dim=-1), scoring.dropout), read_v), 0.0)
-    return mixed.view(batch, n_groups, n_query, n_heads // n_groups, width).transpose(2, 3).reshape(q.shape)
+    weights = torch.bmm(asked, k.flatten(0, 2).mT).masked_fill(hidden & alive, -torch.inf).softmax(dim=-1)
+    mixed = torch.where(alive, torch.bmm(weights, v.flatten(0, 2)), 0.0)
+    return mixed.view(batch, n_groups, n_query, n_heads // n_groups, q.shape[3]).transpose(2, 3).reshape(q.shape)
 
 
 def over(seen: Bool[Tensor, "batch_or_one head_or_one query_or_one key"], scoring: Scoring) -> Scoring:

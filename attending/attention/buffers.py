@@ -252,6 +252,12 @@ class Ring(Memory):
         n_new = next(iter(new.values())).shape[2]
         if n_new + self.lookback <= self.n_slots:
             self._append(new, real)
+            start = max(self.longest - n_new - self.lookback, 0)
+            first = start % self.n_slots
+            if self.is_even and first + self.longest - start <= self.n_slots:
+                # Nothing but the window is read, however much larger the ring is, where it lies in one piece.
+                near = slice(first, first + self.longest - start)
+                return {name: buffer.read(near) for name, buffer in self.buffers.items()}, range(start, self.longest)
             return {name: buffer.read(slice(0, self._n_held)) for name, buffer in self.buffers.items()}, self._slot_places()
         # More at once than there is room beside the window: attend to the window and the new tokens, then keep the last.
         if real is None and self.is_even:

@@ -25,9 +25,11 @@ from attending.attention.block_choice import (
     over,
     pick,
     put_back,
+    read_copied,
     read_gathered,
     read_hiding,
     seen_keys,
+    side_by_side,
     some_seen,
     taken,
     whole_seen,
@@ -41,7 +43,7 @@ from attending.attention.inspection import check_rows, weights_by
 from attending.attention.masks import real_keys
 from attending.attention.mechanism import Cache, prepare
 from attending.attention.native_sparse_cache import NativeSparseCache
-from attending.attention.native_sparse_shape import NativeSparseShape
+from attending.attention.native_sparse_shape import FEW_QUERIES, NativeSparseShape
 from attending.attention.positions import RotaryConfig
 from attending.attention.rules import Mask, Window
 from attending.attention.scoring import ScoreBias, Scoring
@@ -228,9 +230,11 @@ class NativeSparseAttention(HeadedAttention):
     def _far(self, asked: Asked, held: Mapping[str, Tensor], scoring: Scoring) -> tuple[Tensor, Tensor]:
         """The compressed and the selected branch, a few rows at a time; in training each is computed again going back."""
         note("compressed", others="the weights on runs are what blocks are picked by")
-        n_query, rows = asked.plain.shape[2], self._rows_at_once(asked, held)
+        n_query, rows, copied = asked.plain.shape[2], self._rows_at_once(asked, held), None
+        if n_query > FEW_QUERIES and self._gathers(n_query, scoring):
+            copied = side_by_side(held["key"], self.config.block), side_by_side(held["value"], self.config.block)
         if rows >= n_query:
-            return self._of_rows(asked, held, scoring)
+            return self._of_rows(asked, held, scoring, copied)
         parts = []
         for start in range(0, n_query, rows):
             of_rows = scoring.rows(start, min(start + rows, n_query))
@@ -238,22 +242,29 @@ class NativeSparseAttention(HeadedAttention):
             runs = self.config.runs.whole(last)
             stops = {"key": last, "value": last, "run_key": runs, "run_value": runs}
             keys = {name: held[name][:, :, :stop] for name, stop in stops.items()}
-            given = (asked.rows(slice(start, start + rows)), keys, of_rows.columns(0, last))
+            given = (asked.rows(slice(start, start + rows)), keys, of_rows.columns(0, last), copied)
             learns = torch.is_grad_enabled()
             parts.append(checkpoint(self._of_rows, *given, use_reentrant=False) if learns else self._of_rows(*given))
         compressed, selected = zip(*parts, strict=True)
         return torch.cat(compressed, dim=2), torch.cat(selected, dim=2)
 
-    def _of_rows(self, asked: Asked, held: Mapping[str, Tensor], scoring: Scoring) -> tuple[Tensor, Tensor]:
+    def _gathers(self, n_query: int, scoring: Scoring) -> bool:
+        """Whether picked blocks are read alone; in training the others are hidden: going back through copies is slower."""
+        return not torch.is_grad_enabled() and scoring.dropout == 0.0 and self.config.gathers(n_query, scoring.grid.n_key)
+
+    def _of_rows(
+        self, asked: Asked, held: Mapping[str, Tensor], scoring: Scoring, copied: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        """Both branches of some rows. `copied`: keys and values of the picked branch side by side, where they are copied."""
         weights = self._over_runs(asked, held["run_key"], scoring)
         run_value, key, value = held["run_value"], held["key"], held["value"]
         compressed = mixed_by_head(dropped(weights, scoring.dropout).to(run_value.dtype), run_value)
-        picked, seen = self._picked(weights, scoring), seen_keys(scoring)
-        if self.config.gathers(key.shape[2]):
-            selected = read_gathered(asked.turned, key, value, picked, seen=seen, scoring=scoring, size=self.config.block)
-        else:
-            selected = read_hiding(asked.turned, key, value, keys_of(picked, seen, self.config.blocks), scoring)
-        return compressed, selected
+        picked, seen, size = self._picked(weights, scoring), seen_keys(scoring), self.config.block
+        if not self._gathers(asked.plain.shape[2], scoring):
+            return compressed, read_hiding(asked.turned, key, value, keys_of(picked, seen, self.config.blocks), scoring)
+        if copied is None:
+            return compressed, read_gathered(asked.turned, key, value, picked, seen=seen, scoring=scoring, size=size)
+        return compressed, read_copied(asked.turned, *copied, picked, seen=seen, scoring=scoring, size=size)
 
     def _over_runs(self, asked: Asked, run_key: Tensor, scoring: Scoring) -> Float[Tensor, "batch head query run"]:
         """Weights on the runs that a query sees the whole of; in 32 bits at least, because blocks are picked by them."""
@@ -292,8 +303,7 @@ class NativeSparseAttention(HeadedAttention):
     def _rows_at_once(self, asked: Asked, held: Mapping[str, Tensor]) -> int:
         batch, n_heads = asked.plain.shape[:2]
         n_key, groups = held["key"].shape[2], self.config.kv_heads
-        of_key = 2 * self.config.n_selected * self.config.block * self.config.width if self.config.gathers(n_key) else n_key
-        per_row = batch * (3 * n_heads * held["run_key"].shape[2] + groups * of_key + n_key)
+        per_row = batch * (3 * n_heads * held["run_key"].shape[2] + (groups + 1) * n_key)
         return max(_HELD_AT_ONCE // max(per_row, 1), 1)
 
 

@@ -12,6 +12,10 @@ from attending.attention.errors import AttentionError
 from attending.attention.heads import SharedHeadShape
 from attending.attention.positions import LearnedConfig, RotaryConfig
 
+FEW_QUERIES = 16
+_COPYING = 20.0
+"""Beyond a few queries, copying a key of a KV head takes about as long as one head's attention to so many keys, on a CPU."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NativeSparseShape(SharedHeadShape):
@@ -70,9 +74,13 @@ class NativeSparseShape(SharedHeadShape):
     def pooled_dim(self) -> int:
         return self.width if self.pool_dim is None else self.pool_dim
 
-    def gathers(self, n_key: int) -> bool:
-        """Whether reading only the picked blocks is fewer products than attending to all and hiding the others."""
-        return self.n_selected * self.block < n_key
+    def gathers(self, n_query: int, n_key: int) -> bool:
+        """Whether reading only the picked blocks is less work than attending to all and hiding the others.
+
+        A few queries read them where they lie; many would wait for memory, and need so much longer a sequence.
+        """
+        copying = _COPYING * self.kv_heads / self.n_heads if n_query > FEW_QUERIES else 0.0
+        return self.n_selected * self.block * (1.0 + copying) < n_key
 
     def cost(
         self,
@@ -95,7 +103,8 @@ class NativeSparseShape(SharedHeadShape):
         extra = 2 * (self.run * self.width + hidden + self.width) + gates + self.position_parameters
         extra += (heads + kv if self.bias else 0) + (self.dim if self.output_bias else 0)
         n_runs = made = self.runs.whole(length)
-        read = self.n_selected * self.block if self.gathers(met.keys) else met.keys
+        gathers = phase != "train" and self.gathers(met.rows, met.keys)
+        read = self.n_selected * self.block if gathers else met.keys
         if phase == "decode":
             made -= self.runs.whole(length - 1)
             near = min(length, self.before + 1)
