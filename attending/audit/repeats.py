@@ -1,49 +1,48 @@
-"""T12: the same film or the same text under two patients, so that a test case may have been seen in training.
+"""T12: the same film, text or vector under two patients, so that a test case may have been seen in training.
 
-Films are compared exactly (a hash of their pixels) and as neighbours: small pictures, standardised, less the mean film, so that
-common anatomy does not make strangers alike; mirrored and cropped by a sixteenth too. A neighbour counts only when its fine
-detail agrees as well. Difference hashes are not used: they flood radiographs with false hits (design notes, trap T12). Films
-of fewer than 64 pixels are compared exactly only, and crops are sought from 128 pixels on: below, strangers look alike.
+Films are compared exactly (a hash of their pixels) and by their looks (`twins`): brighter, mirrored, and, from 128 pixels on,
+cropped by up to a fifth of each side: evenly, on one side, at a corner or on two sides that face each other. Where each side
+lost a share of its own, up to a tenth is found nearly always and up to a fifth less than every second time; what was turned,
+or cropped further, is not found. Embeddings that somebody computed are compared by their cosine.
 """
 
 import hashlib
 from collections import defaultdict
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations, product
 
 import numpy as np
-from jaxtyping import Float
-from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from attending.audit.check import Check
 from attending.audit.finding import Finding, Severity
 from attending.audit.material import MOSTLY_WHITE, WHITE, Material
-from attending.case import Note, Scan
+from attending.audit.twins import Likeness, film_twins
+from attending.case import Embedding, Note, Scan
 
-_SIDE, _FINE_SIDE = 32, 64
-_BLOCK = 512
-_LEAST, _LEAST_CROPPED = 64, 128
-"""Pixels of the shorter side below which strangers look alike, whole and cropped; smaller films are compared exactly."""
 _EMPTY = 1e-3
 """Standard deviation of grey below which a film shows nothing; equal empty films say nothing about patients,
 nor do films that are `MOSTLY_WHITE`."""
+_BLOCK = 512
+_MOST_TOGETHER = 30
+"""Of a content that more cases share, neighbours in the list are paired: enough to name them all."""
 _EFFECT = "a test case may have been seen in training, so that results are too good; twins also count twice"
+
+Pairs = set[tuple[int, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatsCheck(Check):
-    """`alike` and `fine`: correlations of small pictures and of their fine detail from which on two films are one; `crop_*`
-    those for cropped ones. `shortest_text`: equal texts of at least this many characters are one.
+    """`likeness`: from which correlations on two films are one. `shortest_text`: equal texts of at least this many characters
+    are one. `cosine`: of two embeddings less their mean, from which on they are one, and `numbers` the least of their length.
     """
 
     name: str = "repeats"
     traps: tuple[str, ...] = ("T12",)
-    alike: float = 0.97
-    fine: float = 0.95
-    crop_alike: float = 0.95
-    crop_fine: float = 0.85
+    likeness: Likeness = field(default_factory=Likeness)
     shortest_text: int = 150
+    cosine: float = 0.9995
+    numbers: int = 16
 
     def look(self, material: Material) -> tuple[Finding, ...]:
         """Pairs of cases of different patients, films first."""
@@ -53,34 +52,36 @@ class RepeatsCheck(Check):
             for scan in chart.of(Scan)
             if scan.pixels.std() > _EMPTY and (scan.pixels >= WHITE).mean() < MOSTLY_WHITE
         ]
-        exact = _equal([(case, hashlib.sha256(pixels.tobytes()).hexdigest()) for case, pixels in films])
-        near = self._neighbours(films) - exact
-        texts = _equal(
-            [
+        cases, first = _by_content(films)
+        exact = _pairs_within(cases)
+        near = _near(cases, film_twins(list(first.values()), self.likeness)) - exact
+        texts = _pairs_within(
+            _cases_by_content(
                 (case, " ".join(note.text.casefold().split()))
                 for case, chart in enumerate(material.charts)
                 for note in chart.of(Note)
                 if len(note.text) >= self.shortest_text
-            ]
+            )
         )
         columns = tuple(dict.fromkeys(scan.field_name for chart in material.charts for scan in chart.of(Scan)))
         found = [self._films(material, exact, near, columns, is_parted=is_parted) for is_parted in (True, False)]
         notes = tuple(dict.fromkeys(note.field_name for chart in material.charts for note in chart.of(Note)))
         found.append(self._texts(material, texts, notes))
+        found.append(self._embeddings(material))
         return tuple(sorted((one for one in found if one is not None), key=lambda one: one.severity.rank))
 
     def _films(
         self,
         material: Material,
-        exact: set[tuple[int, int]],
-        near: set[tuple[int, int]],
+        exact: Pairs,
+        near: Pairs,
         columns: tuple[str, ...],
         *,
         is_parted: bool,
     ) -> Finding | None:
         """Equal films of different patients: of different groups, or of one group (where they only count twice)."""
 
-        def chosen(pairs: set[tuple[int, int]]) -> set[tuple[int, int]]:
+        def chosen(pairs: Pairs) -> Pairs:
             groups, patients = material.groups, material.patients
             return {(a, b) for a, b in pairs if patients[a] != patients[b] and (groups[a] != groups[b]) == is_parted}
 
@@ -105,7 +106,7 @@ class RepeatsCheck(Check):
             rows=material.named(cases),
         )
 
-    def _texts(self, material: Material, pairs: set[tuple[int, int]], columns: tuple[str, ...]) -> Finding | None:
+    def _texts(self, material: Material, pairs: Pairs, columns: tuple[str, ...]) -> Finding | None:
         parted = {(a, b) for a, b in pairs if material.groups[a] != material.groups[b]}
         if not parted:
             return None
@@ -123,93 +124,93 @@ class RepeatsCheck(Check):
             rows=material.named(cases),
         )
 
-    def _neighbours(self, films: list[tuple[int, np.ndarray]]) -> set[tuple[int, int]]:
-        """Pairs of cases whose films are nearly one."""
-        if len(films) < 2:
-            return set()
-        plain = np.stack([_small(pixels) for _, pixels in films])
-        mean = plain.mean(axis=0) if len(films) >= 20 else np.zeros_like(plain[0])
-        reference = _directions(plain, mean)
-        pairs = set()
-        for is_mirrored in (False, True):
-            for margin in (0.0, 1 / 16):
-                seen = np.stack([_small(pixels, margin=margin, is_mirrored=is_mirrored) for _, pixels in films])
-                alike, fine = (self.alike, self.fine) if not margin else (self.crop_alike, self.crop_fine)
-                pairs |= self._confirmed(
-                    films, reference, _directions(seen, mean), margin=margin, is_mirrored=is_mirrored, alike=alike, fine=fine
-                )
-        return pairs
+    def _embeddings(self, material: Material) -> Finding | None:
+        """Neighbours among vectors. They warn: equal short texts, too, have equal vectors."""
+        pairs: Pairs = set()
+        columns = []
+        for name in dict.fromkeys(one.name for chart in material.charts for one in chart.of(Embedding)):
+            held = [
+                (case, np.asarray(one.vector, dtype=np.float64))
+                for case, chart in enumerate(material.charts)
+                for one in chart.of(Embedding)
+                if one.name == name and len(one.vector) >= self.numbers
+            ]
+            found = {(a, b) for a, b in self._neighbours(held) if material.groups[a] != material.groups[b]}
+            pairs |= found
+            columns += [name] if found else []
+        if not pairs:
+            return None
+        cases = np.unique([case for pair in pairs for case in pair])
+        return Finding(
+            trap="T12",
+            check=self.name,
+            severity=Severity.WARN,
+            told=f"{', '.join(columns)}: vectors of different groups are one, so what they were computed from may be too",
+            evidence=f"{len(cases)} cases, {len(pairs)} pairs with a cosine of at least {self.cosine:g} less the mean vector"
+            f"{_parted(material, pairs)}",
+            effect=_EFFECT,
+            remedy="look at what these vectors were computed from; where it is the same, give the patients one value in a "
+            "column of their own and name it (--group COLUMN), or leave one of each pair out (--where)",
+            columns=material.columns_of(columns),
+            rows=material.named(cases),
+        )
 
-    def _confirmed(
-        self,
-        films: list[tuple[int, np.ndarray]],
-        reference: np.ndarray,
-        seen: np.ndarray,
-        *,
-        margin: float,
-        is_mirrored: bool,
-        alike: float,
-        fine: float,
-    ) -> set[tuple[int, int]]:
-        pairs = set()
-        for start in range(0, len(films), _BLOCK):
-            near = reference[start : start + _BLOCK] @ seen.T >= alike
-            for at, other in np.argwhere(near).tolist():
-                (a, one), (b, two) = films[start + at], films[other]
-                if (
-                    a == b
-                    or (min(a, b), max(a, b)) in pairs
-                    or min(*one.shape, *two.shape) < (_LEAST_CROPPED if margin else _LEAST)
-                ):
-                    continue
-                detail = float((_detail(one) * _detail(two, margin=margin, is_mirrored=is_mirrored)).sum())
-                if detail >= fine:
-                    pairs.add((min(a, b), max(a, b)))
-        return pairs
+    def _neighbours(self, held: list[tuple[int, np.ndarray]]) -> Pairs:
+        cases, first = _by_content(held)
+        pairs = _pairs_within(cases)
+        if len({len(vector) for vector in first.values()}) != 1:
+            return pairs
+        together = np.stack(list(first.values()))
+        together = together - together.mean(axis=0)
+        lengths = np.linalg.norm(together, axis=1, keepdims=True)
+        together = np.divide(together, lengths, out=np.zeros_like(together), where=lengths > 0.0)
+        near: Pairs = set()
+        for start in range(0, len(together), _BLOCK):
+            alike = np.argwhere(together[start : start + _BLOCK] @ together.T >= self.cosine)
+            near |= {(start + at, other) for at, other in alike.tolist() if start + at < other}
+        return pairs | _near(cases, near)
 
 
-def _parted(material: Material, pairs: set[tuple[int, int]]) -> str:
+def _parted(material: Material, pairs: Pairs) -> str:
     """What the protocol does with the pairs, where there is one."""
     return "" if material.protocol is None else f"; the split parts {material.n_parted(pairs)} of {len(pairs)} pairs"
 
 
-def _equal(held: list[tuple[int, str]]) -> set[tuple[int, int]]:
-    """Pairs of cases that hold the same."""
+def _by_content(held: Iterable[tuple[int, np.ndarray]]) -> tuple[dict[str, set[int]], dict[str, np.ndarray]]:
+    """The cases that hold each content, and the content itself, in one order."""
+    hashed = [(case, hashlib.sha256(numbers.tobytes()).hexdigest(), numbers) for case, numbers in held]
+    first = {digest: numbers for _, digest, numbers in reversed(hashed)}
+    cases = _cases_by_content((case, digest) for case, digest, _ in hashed)
+    return cases, {digest: first[digest] for digest in cases}
+
+
+def _near(cases: Mapping[str, set[int]], pairs: Iterable[tuple[int, int]]) -> Pairs:
+    """Pairs of cases, from pairs of places among the contents."""
+    held = list(cases.values())
+    return {pair for a, b in pairs for pair in _across(held[a], held[b])}
+
+
+def _cases_by_content(held: Iterable[tuple[int, str]]) -> dict[str, set[int]]:
     cases: dict[str, set[int]] = defaultdict(set)
     for case, content in held:
         cases[content].add(case)
-    # Of a content that very many share, neighbours in the list are enough to name them all.
+    return dict(cases)
+
+
+def _pairs_within(by_content: Mapping[str, set[int]]) -> Pairs:
+    """Pairs of cases that hold the same."""
     return {
         pair
-        for same in cases.values()
-        for pair in (combinations(sorted(same), 2) if len(same) <= 30 else zip(sorted(same), sorted(same)[1:], strict=False))
+        for same in by_content.values()
+        for pair in (
+            combinations(sorted(same), 2) if len(same) <= _MOST_TOGETHER else zip(sorted(same), sorted(same)[1:], strict=False)
+        )
     }
 
 
-def _small(
-    pixels: np.ndarray, *, margin: float = 0.0, is_mirrored: bool = False, side: int = _SIDE
-) -> Float[np.ndarray, "side side"]:
-    """The film, without a margin, mirrored or not, as a square of area averages."""
-    height, width = pixels.shape
-    top, left = round(height * margin), round(width * margin)
-    cut = pixels[top : height - top, left : width - left]
-    turned = cut[:, ::-1] if is_mirrored else cut
-    picture = Image.fromarray(np.ascontiguousarray(turned, dtype=np.float32))
-    return np.asarray(picture.resize((side, side), Image.Resampling.BOX), dtype=np.float32)
-
-
-def _directions(pictures: np.ndarray, mean: np.ndarray) -> Float[np.ndarray, "film pixel"]:
-    """Standardised pictures less the mean film, as directions, so that a product of two is their correlation."""
-    shift = mean - mean.mean()
-    flat = pictures - pictures.mean(axis=(1, 2), keepdims=True)
-    flat = flat / (flat.std(axis=(1, 2), keepdims=True) + 1e-6) - shift / (shift.std() + 1e-6)
-    rows = flat.reshape(len(flat), -1).astype(np.float32)
-    return rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-12)
-
-
-def _detail(pixels: np.ndarray, *, margin: float = 0.0, is_mirrored: bool = False) -> Float[np.ndarray, "side side"]:
-    """What is finer than two pixels of a picture of 64, as a direction."""
-    picture = _small(pixels, margin=margin, is_mirrored=is_mirrored, side=_FINE_SIDE).astype(np.float64)
-    fine = picture - gaussian_filter(picture, 2.0)
-    fine -= fine.mean()
-    return fine / (np.linalg.norm(fine) + 1e-12)
+def _across(one: set[int], other: set[int]) -> Pairs:
+    """Pairs of a case of the one with a case of the other; of very many enough to name them all."""
+    ours, theirs = sorted(one), sorted(other)
+    if len(ours) * len(theirs) > _MOST_TOGETHER:
+        ours, theirs = (ours[:1], theirs) if len(ours) > len(theirs) else (ours, theirs[:1])
+    return {(min(a, b), max(a, b)) for a, b in product(ours, theirs) if a != b}
