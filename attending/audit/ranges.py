@@ -3,6 +3,7 @@
 A wide table of limits, not of reference ranges: what lies outside is a typing error or another unit, never an illness.
 """
 
+import shlex
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from attending.audit.check import Check
 from attending.audit.finding import DATA, Finding, Severity
 from attending.audit.material import Material
+from attending.audit.mixture import Mixture, mixture
 from attending.case import Demographics, Lab
 from attending.records import names
 from attending.records.units import UnitError, convert
@@ -40,7 +42,9 @@ _EFFECT = "the model learns from typing errors, and a column in two units tells 
 
 @dataclass(frozen=True, kw_only=True)
 class RangesCheck(Check):
-    """Two units: a gap of this factor with at least this share of the values, and `distinct` different ones, on either side."""
+    """Two units: a gap of this factor (less where the name tells the units, see `mixture`) with at least this share of the
+    values, and `distinct` different ones, on either side.
+    """
 
     name: str = "ranges"
     traps: tuple[str, ...] = (DATA,)
@@ -53,32 +57,18 @@ class RangesCheck(Check):
         held = _numbers(material)
         columns = {column.field_name: column for column in material.schema.inputs}
         impossible: dict[str, tuple[str, np.ndarray]] = {}
-        mixed: dict[str, str] = {}
+        mixed: dict[str, Mixture] = {}
         for field, (cases, values, unit) in held.items():
             name = columns[field].name if field in columns else field
             wrong, why = _impossible(name, values, unit)
             if wrong.any():
                 impossible[name] = (why, cases[wrong])
-            found = self._mixed(values)
+            found = mixture(name, values, gap=self.gap, share=self.share, distinct=self.distinct)
             if found is not None:
                 mixed[name] = found
         return tuple(one for one in (self._two_units(mixed), self._outside(material, impossible)) if one is not None)
 
-    def _mixed(self, values: np.ndarray) -> str | None:
-        positive = np.sort(values[values > 0.0])
-        if len(positive) < 40 or values.min() < 0.0:
-            return None  # what can be negative comes near zero by itself
-        steps = positive[1:] / positive[:-1]
-        at = int(np.argmax(steps))
-        below, above = positive[: at + 1], positive[at + 1 :]
-        is_two = (
-            steps[at] >= self.gap
-            and min(len(below), len(above)) >= max(10, self.share * len(positive))
-            and min(len(np.unique(below)), len(np.unique(above))) >= self.distinct
-        )
-        return f"{len(below)} values up to {below[-1]:g}, {len(above)} from {above[0]:g} on, none between" if is_two else None
-
-    def _two_units(self, mixed: dict[str, str]) -> Finding | None:
+    def _two_units(self, mixed: dict[str, Mixture]) -> Finding | None:
         if not mixed:
             return None
         return Finding(
@@ -86,10 +76,13 @@ class RangesCheck(Check):
             check=self.name,
             severity=Severity.WARN,
             told=f"{', '.join(mixed)}: values fall apart as if written in two units",
-            evidence="; ".join(f'"{name}": {why}' for name, why in mixed.items()),
+            evidence="; ".join(f'"{name}": {found}' for name, found in mixed.items()),
             effect=_EFFECT,
-            remedy="name the column that holds the unit of each value, and values are converted "
-            f"(--unit-column {next(iter(mixed))}=COLUMN); where there is none leave it out (--ignore {','.join(mixed)})",
+            remedy="write the unit of each value into a column of its own: "
+            + "; ".join(f'"{name}": {found.suggestion}' for name, found in mixed.items())
+            + "; then name it, and values are converted ("
+            + " ".join(f"--unit-column {_argument(name)}" for name in mixed)
+            + f"); where nobody knows leave {'it' if len(mixed) == 1 else 'them'} out (--ignore {','.join(mixed)})",
             columns=tuple(mixed),
         )
 
@@ -109,6 +102,11 @@ class RangesCheck(Check):
             columns=tuple(impossible),
             rows=material.named(cases),
         )
+
+
+def _argument(name: str) -> str:
+    """`name=COLUMN` as one word of a shell."""
+    return shlex.quote(f"{name}=COLUMN")
 
 
 def _numbers(material: Material) -> dict[str, tuple[np.ndarray, np.ndarray, str | None]]:
