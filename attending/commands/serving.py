@@ -109,6 +109,7 @@ def serve_model(
 
 def _plan(path: Path, model: "TrainedModel", room: RoomOptions, credentials: "Credentials | None") -> "RoomPlan":
     """What the reading room is opened with; tables are read as predict reads them, with the key of the model's project."""
+    from attending.explanation.pointing import REASONS
     from attending.reading_room.limits import read_card
     from attending.reading_room.room import ANYBODY, RoomPlan
     from attending.service.credentials import check_name
@@ -118,6 +119,7 @@ def _plan(path: Path, model: "TrainedModel", room: RoomOptions, credentials: "Cr
         stream=None if room.cases is None else _stream(path, model, room.cases, room, where=room.where),
         alike=() if room.similar is None else _alike(path, model, room),
         card=read_card(path),
+        is_synthetic=room.cases is not None and (room.cases.parent / REASONS).is_file(),
         study=room.study,
         study_seed=room.study_seed,
         reader=room.reader or ANYBODY,

@@ -22,6 +22,8 @@ from attending.records.clinic.world import SHADOWS
 
 MODALITIES: Mapping[str, tuple[type[Evidence], ...]] = {"film": (Scan,), "note": (Note,), "value": (Lab,), "sign": (Sign,)}
 """What is asked about, and the kinds of evidence it lies in."""
+REASONS = "truth/reasons.json"
+"""What lies beside a table of the synthetic clinic, and beside no other."""
 _OF = {"film": "film", "note": "note", "labs": "value", "signs": "sign"}
 
 
@@ -117,7 +119,7 @@ def point(case: Case, explanation: Explanation, target: Target) -> Pointing | No
 
 def read_reasons(folder: Path, own_id: str) -> dict[str, tuple[Reason, ...]]:
     """The reasons that `attending clinic` wrote for one visit beside its table; empty where there are none."""
-    path = folder / "truth" / "reasons.json"
+    path = folder / REASONS
     if not path.is_file():
         return {}
     held = json.loads(path.read_text(encoding="utf-8")).get(own_id, {})

@@ -13,9 +13,11 @@ from typing import Generic, TypeVar
 from attending.case import Case
 from attending.diagnosis import Explanation
 from attending.explanation.catalog import explainer_named
+from attending.explanation.curves import CurveTest
 from attending.explanation.explainer import ExplainerConfig
 from attending.explanation.neighbours import Neighbour, Neighbours
 from attending.explanation.shapley import Shapley, Shares
+from attending.explanation.truth import Examined, examine
 from attending.model.trained import TrainedModel
 from attending.service.desk import Desk
 from attending.service.problem import Problem
@@ -66,14 +68,16 @@ class _Kept(Generic[T]):
 class Asking:
     """One model, asked about cases."""
 
-    def __init__(self, desk: Desk, *, alike: Sequence[Case] = ()) -> None:
+    def __init__(self, desk: Desk, *, alike: Sequence[Case] = (), is_synthetic: bool = False) -> None:
         self.desk, self.model = desk, desk.model
         self.method: ExplainerConfig = explainer_named(METHOD)
         self._alike = tuple(alike)
+        self.is_synthetic = is_synthetic
         self._neighbours: Neighbours | None = None
         self._answers: _Kept[Answered] = _Kept(MOST_ANSWERS)
         self._weighed: _Kept[Weighed] = _Kept(MOST_WEIGHED)
         self._explained: _Kept[Explanation] = _Kept(MOST_EXPLAINED)
+        self._examined: _Kept[Examined] = _Kept(MOST_EXPLAINED)
         self._similar: _Kept[tuple[Neighbour, ...]] = _Kept(MOST_EXPLAINED)
 
     @property
@@ -112,6 +116,14 @@ class Asking:
             (case.id, finding), lambda: self.desk.run(lambda model: config.build(model, ()).explain(case, finding))
         )
 
+    async def examine(self, case: Case, finding: str) -> Examined:
+        """What the explanation is worth, held against the model on this case. Slower still, so only when asked for."""
+        explanation = await self.explain(case, finding)
+        return await self._examined.of(
+            (case.id, finding),
+            lambda: self.desk.run(lambda model: _examined(self.method, model, case, explanation, self.is_synthetic)),
+        )
+
     async def similar(self, case: Case, finding: str) -> tuple[Neighbour, ...]:
         """The nearest among the cases that the room was given to look among. The first time is slow."""
         return await self._similar.of(
@@ -133,6 +145,13 @@ def _weighed(model: TrainedModel, case: Case) -> Weighed:
     }
     is_there = any(case.of(kind) for kind in model.tokenizers.by_kind)
     return Weighed(shares=Shapley(model).all_shares(case) if is_there else None, spread=spread)
+
+
+def _examined(
+    config: ExplainerConfig, model: TrainedModel, case: Case, explanation: Explanation, is_synthetic: bool
+) -> Examined:
+    curves = CurveTest(model, case, seed=0)
+    return examine(config, model, case, explanation, curves=curves, reference=(), is_synthetic=is_synthetic)
 
 
 def _looked_at(future: "asyncio.Future[T]") -> None:

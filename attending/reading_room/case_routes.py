@@ -119,6 +119,9 @@ async def case_page(
     gives = answered.diagnosis.abstained is None
     finding = _chosen(query, model.task.findings) or likeliest(answered)
     explanation = await asking.explain(case, finding) if gives and finding and query.one("marks") == "on" else None
+    truth = await asking.examine(case, finding) if explanation and finding and query.one("truth") == "on" else None
+    if truth is not None and truth.refused is not None:
+        explanation = None  # networks that never learned give the same picture: it is not shown
     wants_similar = gives and finding is not None and asking.n_alike > 0 and query.one("similar") == "on"
     similar = similar_view(await asking.similar(case, finding or ""), finding or "") if wants_similar else None
     missing = answered.diagnosis.missing
@@ -134,6 +137,7 @@ async def case_page(
         answer=answer_view(answered, model, spread=weighed.spread),
         finding=finding if gives else None,
         shares=shares_view(weighed, finding, missing=missing) if gives and finding else None,
+        truth=truth,
         similar=similar,
         has_similar=asking.n_alike > 0,
         if_=if_,

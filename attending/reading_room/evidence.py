@@ -4,17 +4,21 @@ With an explanation it carries the marks as well, each kind of evidence tinted b
 templates say how it looks. Words of a note are plain text here and are escaped where they are written.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from attending.case import Box, Case, Censoring, Characters, Demographics, Embedding, Evidence, Lab, Note, Scan, Sign
+from attending.case import Box, Case, Censoring, Characters, Demographics, Embedding, Evidence, Lab, Note, Scan, Sign, kind_name
 from attending.diagnosis import Explanation
 from attending.drawing.contributions import signed
 from attending.drawing.marked_words import Piece, pieces_of
+from attending.explanation.drawn import NAMES
 from attending.reading_room.change import shown
 from attending.reading_room.drawings import bar, marks_on_film
+
+TOLD: Mapping[str, str] = {kind_name(kind): name for kind, name in NAMES.items()}
+"""Kinds of evidence as pages call them, by the names that answers have for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +146,7 @@ def evidence_view(case: Case, *, missing: Sequence[str], explanation: Explanatio
         signs=tuple(signs),
         persons=tuple(persons),
         others=tuple(others),
-        missing=tuple(missing),
+        missing=tuple(TOLD.get(name, name) for name in missing),
         has_marks=explanation is not None,
     )
 

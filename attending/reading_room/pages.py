@@ -5,6 +5,7 @@ from importlib.resources import files
 from typing import Any
 
 from fastapi import Response
+from markupsafe import Markup, escape
 
 from attending.drawing.pages import ROOM, environment, style
 from attending.reading_room import words
@@ -41,6 +42,7 @@ class Renderer:
             "is_study": is_study,
             "percent": words.percent,
         }
+        self._templates.filters["breakable"] = breakable
         static = files(_PACKAGE) / "static"
         shared = str(style((ROOM, "attention.css")))
         self.furniture = {
@@ -61,6 +63,11 @@ class Renderer:
             media_type="text/html; charset=utf-8",
             headers={**HEADERS, **(headers or {})},
         )
+
+
+def breakable(name: str) -> Markup:
+    """A name that may be broken behind its underscores."""
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
 
 
 def elsewhere(path: str, *, cookie: str | None = None) -> Response:

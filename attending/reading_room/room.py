@@ -39,13 +39,15 @@ T = TypeVar("T")
 class RoomPlan:
     """What a room is opened with. Without a `stream` of cases it has only a page that says so.
 
-    `alike` are the cases among which similar ones are shown (none: off). `study` is the file of a reader study, `reader` the
+    `alike` are the cases among which similar ones are shown (none: off); `is_synthetic` says
+    that all are of an invented clinic. `study` is the file of a reader study, `reader` the
     name of whoever reads where there are no tokens to tell.
     """
 
     stream: Stream | None = None
     alike: Sequence[Case] = field(default=(), repr=False)
     card: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    is_synthetic: bool = False
     study: Path | None = None
     study_seed: int = 0
     reader: str = ANYBODY
@@ -61,7 +63,7 @@ class ReadingRoom(Pages):
 
     def __init__(self, desk: Desk, plan: RoomPlan) -> None:
         self.desk, self.plan = desk, plan
-        self.asking = Asking(desk, alike=plan.alike)
+        self.asking = Asking(desk, alike=plan.alike, is_synthetic=plan.is_synthetic)
         self.limits = limits_of(desk.model, desk.fields.schema, card=plan.card)
         self.roster = None if plan.stream is None else Roster(plan.stream)
         self.sessions = Sessions()

@@ -13,11 +13,12 @@ from attending.case import Case, kind_name
 from attending.drawing.contributions import signed
 from attending.explanation.drawn import NAMES
 from attending.explanation.neighbours import Neighbour
+from attending.explanation.truth import Examined
 from attending.model.trained import TrainedModel
 from attending.reading_room.asking import Weighed
 from attending.reading_room.change import Changed
 from attending.reading_room.drawings import bar
-from attending.reading_room.evidence import EvidenceView
+from attending.reading_room.evidence import TOLD, EvidenceView
 from attending.reading_room.forms import Fields
 from attending.reading_room.words import SPREAD, percent, set_told
 from attending.service.worker import Answered
@@ -83,7 +84,10 @@ class SimilarView:
 
 @dataclass(frozen=True, kw_only=True)
 class CasePage:
-    """Everything of a case's page. `finding` is the one that is looked at; None where the model abstains."""
+    """Everything of a case's page. `finding` is the one that is looked at; None where the model abstains.
+
+    `truth` is what the marks were measured to be worth; None: not assessed.
+    """
 
     id: str
     number: int
@@ -94,6 +98,7 @@ class CasePage:
     answer: AnswerView
     finding: str | None
     shares: SharesView | None
+    truth: Examined | None
     similar: tuple[SimilarView, ...] | None
     has_similar: bool
     if_: IfView | None
@@ -152,7 +157,7 @@ def shares_view(weighed: Weighed, finding: str, *, missing: Sequence[str]) -> Sh
     rows = [(names[kind], bar(value, reach=reach, name=names[kind]), signed(value)) for kind, value in heaviest]
     return SharesView(
         finding=finding,
-        rows=(*rows, *((name, None, "missing") for name in missing)),
+        rows=(*rows, *((TOLD.get(name, name), None, "missing") for name in missing)),
         sums=f"In {shares.unit}: {signed(shares.empty)} without any evidence, {signed(shares.full)} with all of it.",
     )
 

@@ -18,9 +18,10 @@ ADDS = (
     "Exact Shapley values: what each kind of evidence adds, the mean over all orders in which the kinds may come in, each "
     "absent until it does."
 )
-NOT_ASSESSED = (
-    "Is it true of the model? Not assessed here: no measurement lies beside this model. attending explain measures it for one "
-    "case and prints each score with what it was measured on."
+NOT_ASSESSED = "Is it true of the model? Not assessed."
+OF_THIS_CASE = (
+    "Measured on this case alone. That a method points well here does not show that it does so elsewhere; attending explain "
+    "has the other methods beside it."
 )
 ALIKE = "Alike to the model is not alike to a clinician. Cases by their hashed ids only; their evidence is not shown."
 OF_PATIENTS = "Cases are de-identified by rules that do not find everything: keep these pages as you keep the patients' data."
@@ -28,7 +29,7 @@ SPREAD = "spread over {n} refits (not a confidence interval)"
 
 __all__ = [
     "ADDS", "ALIKE", "COVERAGE", "ESTIMATED", "HEADER", "HEADER_MORE", "IF", "IF_TOLD", "NOTICE", "NOT_ASSESSED", "NO_CAUSE",
-    "OF_PATIENTS", "SHARES", "SPREAD",
+    "OF_PATIENTS", "OF_THIS_CASE", "SHARES", "SPREAD",
 ]  # fmt: skip
 
 

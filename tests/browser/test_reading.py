@@ -78,6 +78,16 @@ def test_marks_can_be_switched_off_and_on(page: Page, address: str) -> None:
     page.wait("document.querySelectorAll('mark').length > 0")
 
 
+def test_marks_are_measured_when_that_is_asked_for(page: Page, address: str) -> None:
+    open_case(page, address)
+    page.wait(MARKED)
+    assert "Not assessed" in page.text(".truth")
+    page.click("[data-truth]")
+    page.wait("document.querySelector('.truth table')")
+    assert "this case, your data" in page.text(".truth")
+    page.picture(PICTURES / "truth.png")
+
+
 def test_a_modality_off_and_another_value_update_at_once(page: Page, address: str) -> None:
     open_case(page, address)
     page.wait(MARKED)

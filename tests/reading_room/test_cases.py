@@ -89,7 +89,7 @@ def test_an_abstention_has_a_reason_and_no_numbers(visitor: Visitor) -> None:
     said = text_of(page.text)
     assert page.status_code == 200
     assert "The model abstains: no evidence of a kind that the model reads" in said
-    assert "Missing: lab, sign, demographics, note, image" in said
+    assert "Missing: laboratory values, signs, age and sex, note, film" in said
     assert not re.search(r"\d+ %", said)
     assert "What each kind of evidence adds" not in said
     listed = visitor.get("/?from=40").text
@@ -147,9 +147,22 @@ def test_marks_come_only_when_they_are_asked_for(visitor: Visitor) -> None:
     assert "<mark" in marked
     assert 'class="weight"' in marked
     assert "What was weighed on the film" in marked
-    assert "Not assessed here" in marked
+    assert "Is it true of the model? Not assessed." in text_of(marked)
     assert "not a cause" in marked
     assert visitor.get(f"/room/cases/{id}?finding=nonsense&marks=on").status_code == 200
+
+
+def test_marks_are_held_against_the_model_when_that_is_asked_for(visitor: Visitor, model: TrainedModel) -> None:
+    id = visitor.ids()[1]
+    page = visitor.get(f"/room/cases/{id}?finding=sick&marks=on&truth=on").text
+    said = text_of(page)
+    assert "Networks with random weights explain alike: refused from 0.5 on" in said
+    assert "this case, your data" in said
+    assert "Not assessed." not in said
+    # this model never learned either: whichever way it comes out, marks and refusal exclude each other
+    assert ("<mark" in page) != ("Nothing is marked." in said)
+    assert "Measured on this case alone" in said
+    assert "Is it true of the model?" not in visitor.get(f"/room/cases/{id}?truth=on").text
 
 
 def test_an_unknown_case_is_a_page_in_words(visitor: Visitor) -> None:

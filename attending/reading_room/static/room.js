@@ -20,13 +20,14 @@
 
   // Where the model looks: asked for after the page is there, one finding at a time.
   let looked = 0;
-  async function look(address, finding) {
+  async function look(address, finding, says) {
     const turn = ++looked;
     const before = one('[data-part="looking"]');
     if (!before) return;
     before.classList.add("is-busy");
     const state = one("[data-state]", before);
     if (finding) state.textContent = `Looking at what the model goes by for ${finding} …`;
+    else if (says) state.textContent = says;
     const held = document.activeElement && document.activeElement.closest("[data-look]");
     try {
       const asked = new URL(address, location.href);
@@ -46,6 +47,11 @@
     if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
       event.preventDefault();
       look(link.href, link.dataset.look === "off" ? null : link.textContent);
+    }
+    const truth = event.target.closest("[data-truth]");
+    if (truth && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      event.preventDefault();
+      look(truth.href, null, "Holding what is marked against the model …");
     }
     const similar = event.target.closest("[data-similar]");
     if (similar && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
