@@ -245,7 +245,7 @@ class _Run:
             return most
         if self.q.element_size() > 2:
             return min(most, _ROWS_THAT_SKIP_IN_FULL)
-        return min(most, _ROWS_THAT_SKIP_FAR if stop - start > 4 * _ROWS_THAT_SKIP else _ROWS_THAT_SKIP)
+        return min(most, _ROWS_THAT_SKIP_FAR if stop - start > 6 * _ROWS_THAT_SKIP else _ROWS_THAT_SKIP)
 
 
 def _sure_columns(scoring: Scoring) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """A band of the score matrix, gathered block by block: linear in length on every path, traced and trained alike.
 
 Each block of queries meets only the blocks of keys that a window can reach, and beside them a few keys that all may see; the
-square is never held. What exactly is seen is still the mask's word. Without such keys the cache-blocked core does the same,
-except where it cannot run (dropped weights, a learned bias, `torch.compile`).
+square is never held. What exactly is seen is still the mask's word. Where another core runs on a window, that one is taken and
+merged with the few keys; it cannot where weights are dropped, a bias learns, or `torch.compile` traces.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attending.attention.core import choose, mixed_by, note
+from attending.attention.core import attended_by, choose, merge, mixed_by, note
 from attending.attention.eager import eager_output
 from attending.attention.grid import Grid
 from attending.attention.rules import Mask, Seen
@@ -42,9 +42,13 @@ def window_output(
     extra: Extra | None = None,
 ) -> Float[Tensor, "batch head seq value"]:
     """Attention in which no query sees further than `reach` = (before, after) keys, save the extra ones, in one softmax."""
-    if extra is None and not _is_left_to_band(q, k, scoring):
+    is_long = scoring.grid.is_square and k.shape[2] > SHORT
+    is_left_to_band = is_long and choose(q, k, scoring, wants_lse=extra is not None).core == "eager"
+    if extra is None and not is_left_to_band:
         return mixed_by(q, k, v, scoring)
-    note("band", eager="it would hold the whole square", blocked="it drops no weights, learns no bias and reads no extra keys")
+    if extra is not None and is_long and not is_left_to_band:
+        return merge(attended_by(q, k, v, scoring), attended_by(q, extra.k, extra.v, extra.scoring)).output
+    note("band", eager="it would hold the whole square", blocked="it drops no weights and learns no bias")
     parts = []
     for start, block, keys, values, of_block in _bands(q, k, v, scoring, reach):
         if extra is None:
@@ -122,11 +126,6 @@ def _full(seen: Seen | None, grid: Grid) -> Seen:
     if seen is None:
         return torch.ones(1, 1, grid.n_query, grid.n_key, dtype=torch.bool, device=grid.device)
     return seen.expand(*seen.shape[:2], grid.n_query, grid.n_key)
-
-
-def _is_left_to_band(q: Tensor, k: Tensor, scoring: Scoring) -> bool:
-    """Whether the only core that could run would hold the whole square."""
-    return scoring.grid.is_square and k.shape[2] > SHORT and choose(q, k, scoring, wants_lse=False).core == "eager"
 
 
 def _rows(before: int, after: int) -> int:

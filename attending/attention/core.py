@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attending.attention.banded import ROWS, banded_attend, reach_of
 from attending.attention.blocked import BUFFER_BYTES, blocked_attend, blocked_output
 from attending.attention.eager import eager_attend, eager_output
 from attending.attention.errors import AttentionError
@@ -29,8 +30,6 @@ _SHORT = 256
 _FEW_QUERIES = 16
 _SMALL_SCORES = 64 << 20
 _16_BITS = (torch.bfloat16, torch.float16)
-
-
 _LOG: ContextVar["list[Choice] | None"] = ContextVar("attending.attention.core.log", default=None)
 
 
@@ -53,7 +52,8 @@ class Choice:
 
 
 _PLAIN = Choice(
-    core="eager", refused=dict.fromkeys(("blocked", "sdpa"), "with few queries or keys the plain products are faster")
+    core="eager",
+    refused=dict.fromkeys(("banded", "blocked", "sdpa"), "with few queries or keys the plain products are faster"),
 )
 
 
@@ -121,6 +121,8 @@ def mixed_by(
     if sink is not None:
         return with_sink(attended_by(q, k, v, scoring), sink).output
     core = choose(q, k, scoring, wants_lse=False).core
+    if core == "banded":
+        return _banded(q, k, v, scoring).output
     if core == "sdpa":
         return fused_output(q, k, v, scoring)
     return blocked_output(q, k, v, scoring) if core == "blocked" else eager_output(q, k, v, scoring)
@@ -128,8 +130,10 @@ def mixed_by(
 
 def attended_by(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Attended:
     """The output and the log-sum-exp, on the same terms as `mixed_by`."""
-    choice = choose(q, k, scoring, wants_lse=True)
-    return Attended(*(blocked_attend if choice.core == "blocked" else eager_attend)(q, k, v, scoring))
+    core = choose(q, k, scoring, wants_lse=True).core
+    if core == "banded":
+        return _banded(q, k, v, scoring)
+    return Attended(*(blocked_attend if core == "blocked" else eager_attend)(q, k, v, scoring))
 
 
 def joined(heads: Float[Tensor, "batch head query value"], output: nn.Linear, scoring: Scoring) -> Tensor:
@@ -170,18 +174,25 @@ def _chosen(q: Tensor, k: Tensor, scoring: Scoring, *, wants_lse: bool) -> Choic
     if _is_plain(q, k, scoring, wants_lse=wants_lse):
         return _PLAIN
     on_cpu = q.device.type == "cpu"
-    refused = {"blocked": _why_not_blocked(scoring), "sdpa": _why_not_sdpa(q, scoring, wants_lse=wants_lse)}
-    refused = {name: why for name, why in refused.items() if why}
-    if len(refused) == 2:
-        return Choice(core="eager", refused=refused)
+    reasons = {
+        "banded": _why_not_banded(q, k, scoring),
+        "blocked": _why_not_blocked(scoring),
+        "sdpa": _why_not_sdpa(q, scoring, wants_lse=wants_lse),
+    }
+    refused = {name: why for name, why in reasons.items() if why}
     small = _score_bytes(q, k) <= _SMALL_SCORES
+    if len(refused) == len(reasons):
+        return Choice(core="eager", refused=refused)
     if not on_cpu and small and "sdpa" in refused:
         return Choice(core="eager", refused=refused | {"blocked": "the scores are few"})
     refused["eager"] = "it would hold the scores of every pair and head"
+    if "banded" not in refused:
+        slower = dict.fromkeys(("blocked", "sdpa"), "runs of a window through the fused kernel are faster")
+        return Choice(core="banded", refused=slower | refused)
+    if "blocked" not in refused and on_cpu and q.dtype in _16_BITS:
+        refused.setdefault("sdpa", "on a CPU it is slower than the blocked core in 16 bits")
     if "sdpa" in refused:
         return Choice(core="blocked", refused=refused)
-    if "blocked" not in refused and on_cpu and q.dtype in _16_BITS:
-        return Choice(core="blocked", refused=refused | {"sdpa": "on a CPU it is slower than the blocked core in 16 bits"})
     refused.setdefault("blocked", "the fused kernel is faster where no key is out of reach")
     return Choice(core="sdpa", refused=refused)
 
@@ -207,6 +218,29 @@ def _why_not_blocked(scoring: Scoring) -> str:
     if scoring.dropout > 0.0:
         return "it does not drop weights"
     return "it is not traced by torch.compile" if torch.compiler.is_compiling() else ""
+
+
+def _why_not_banded(q: Tensor, k: Tensor, scoring: Scoring) -> str:
+    reach = reach_of(scoring.mask) if scoring.grid.is_square and scoring.grid.query_count is None else None
+    if reach is None:
+        return "the rules are not one window over a sequence"
+    obstacles = {
+        "the window is not much narrower than the sequence": 2 * (sum(reach) + ROWS) > k.shape[2],
+        "it adds no bias": len(scoring.biases) > 0,
+        "it has no soft-cap": scoring.softcap is not None,
+        "it does not drop weights": scoring.dropout > 0.0,
+        "it is not differentiated": torch.is_grad_enabled(),
+        "it runs on a CPU": q.device.type != "cpu",
+        "in 16 bits the blocked core is faster": q.dtype in _16_BITS,
+        "it is not traced by torch.compile": torch.compiler.is_compiling(),
+    }
+    return "; ".join(reason for reason, holds in obstacles.items() if holds)
+
+
+def _banded(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Attended:
+    reach = reach_of(scoring.mask)
+    assert reach is not None
+    return Attended(*banded_attend(q, k, v, reach=reach, scale=scoring.scale))
 
 
 def _why_not_sdpa(q: Tensor, scoring: Scoring, *, wants_lse: bool) -> str:

@@ -38,7 +38,8 @@ def masked_scores(
     groups, rows = batch * n_kv_heads, n_heads // n_kv_heads * n_query
     folded = (q * scoring.scale).reshape(groups, rows, dim)
     keys = k.reshape(groups, n_key, dim)
-    added, alive = scoring.additive(q.dtype)
+    same = scoring.columns_of_every_row
+    added, alive = (None, None) if same is not None else scoring.additive(q.dtype)
     if added is not None and scoring.softcap is None and not _is_slow_transposed(keys):
         rides = n_heads == n_kv_heads or added.shape[1] == added.shape[2] == 1
         if rides:
@@ -49,6 +50,10 @@ def masked_scores(
         scores = (scores / scoring.softcap).tanh() * scoring.softcap
     if added is not None:
         scores = (scores.reshape(batch, n_heads, n_query, n_key) + added).view(groups, rows, n_key)
+    if same is not None and same != (0, n_key):
+        # A step of decoding: empty slots stand behind the last token, and a mask would be made of many small parts.
+        scores[..., : same[0]] = -torch.inf
+        scores[..., same[1] :] = -torch.inf
     return scores, alive
 
 

@@ -15,11 +15,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from attending.attention.errors import AttentionError
-from attending.attention.grid import Grid, Places, places_tensor
+from attending.attention.grid import Grid, Places
 from attending.attention.scalings import Scaling, plain_frequencies
 from attending.attention.scoring import ScoreBias
 
 Layout = Literal["half", "interleaved"]
+_STEP = 16
+"""Places of a step of decoding, at most."""
 
 
 class PositionEncoding(nn.Module):
@@ -98,6 +100,7 @@ class Rotary(PositionEncoding):
         self._amplitude = 1.0 if config.scaling is None else config.scaling.amplitude
         # Not a buffer: `module.to(bfloat16)` would round the frequencies, and far positions would turn by the wrong angle.
         self._frequencies = config.frequencies_of(width)
+        self._kept: tuple[object, tuple[Tensor, Tensor]] | None = None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
@@ -105,19 +108,42 @@ class Rotary(PositionEncoding):
         return self
 
     def rotate(self, heads: Float[Tensor, "batch head seq dim"], places: Places) -> Float[Tensor, "batch head seq dim"]:
-        precise = torch.promote_types(heads.dtype, torch.float32)
-        place = places_tensor(places, heads.device).to(precise)
-        angle = place[:, None, :, None] * self._frequencies.to(heads.device, precise)
-        cosine = (angle.cos() * self._amplitude).to(heads.dtype)
-        sine = (angle.sin() * self._amplitude).to(heads.dtype)
-        turned, rest = heads[..., : self._width], heads[..., self._width :]
+        cosine, sine = self._turns(places, heads)
+        is_whole = heads.shape[-1] == self._width
+        turned = heads if is_whole else heads[..., : self._width]
         if self.config.layout == "half":
             first, second = turned.chunk(2, dim=-1)
-            turned = torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
+            partner = torch.cat([second, first], dim=-1)
         else:
-            first, second = turned[..., 0::2], turned[..., 1::2]
-            turned = torch.stack([first * cosine - second * sine, second * cosine + first * sine], dim=-1).flatten(-2)
-        return turned if rest.shape[-1] == 0 else torch.cat([turned, rest], dim=-1)
+            partner = turned.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+        turned = torch.addcmul(turned * cosine, partner, sine)
+        return turned if is_whole else torch.cat([turned, heads[..., self._width :]], dim=-1)
+
+    def _turns(self, places: Places, heads: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and signed sine that each number and its partner are multiplied by, [batch or 1, 1, seq, width].
+
+        Those of the last step of decoding are kept: its queries and keys stand at the same places.
+        """
+        if not isinstance(places, range) or len(places) > _STEP or torch.compiler.is_compiling() or type(heads) is not Tensor:
+            return self._turned_by(places, heads.dtype, heads.device)
+        # What is made in inference mode may not meet gradients.
+        key = (places, heads.dtype, heads.device, torch.is_inference_mode_enabled())
+        kept = self._kept
+        if kept is None or kept[0] != key:
+            kept = self._kept = (key, self._turned_by(places, heads.dtype, heads.device))
+        return kept[1]
+
+    def _turned_by(self, places: Places, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+        precise = torch.promote_types(dtype, torch.float32)
+        if isinstance(places, range):
+            place = torch.arange(places.start, places.stop, device=device, dtype=precise)[None, None, :, None]
+        else:
+            place = places.to(precise)[:, None, :, None]
+        angle = place * self._frequencies.to(device, precise)
+        cosine, sine = ((part * self._amplitude).to(dtype) for part in (angle.cos(), angle.sin()))
+        if self.config.layout == "half":
+            return torch.cat([cosine, cosine], dim=-1), torch.cat([-sine, sine], dim=-1)
+        return cosine.repeat_interleave(2, dim=-1), torch.stack([-sine, sine], dim=-1).flatten(-2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,7 +69,14 @@ class Scoring:
         """Whether every row is sure to see at least one key."""
         if any(isinstance(bias, Tensor) for bias in self.biases):
             return False
-        return (len(self.mask.rules) == 0 and self.grid.n_key > 0) or (self.grid.is_square and self.mask.sees_itself)
+        start, stop = self.mask.surely_seen(self.grid)
+        return start < stop or (self.grid.is_square and self.mask.sees_itself)
+
+    @property
+    def columns_of_every_row(self) -> tuple[int, int] | None:
+        """Columns `start` to `stop` where every row sees these and no others; None: rows may differ, or a bias may hide."""
+        seen = self.mask.surely_seen(self.grid)
+        return seen if seen[0] < seen[1] and not self.biases and seen == self.mask.span(self.grid) else None
 
     def additive(self, dtype: torch.dtype) -> tuple[Float[Tensor, "..."] | None, Bool[Tensor, "..."] | None]:
         """What is added to the scores (−inf: hidden), and which rows see anything (None: all do).

@@ -222,7 +222,7 @@ def test_the_choice_of_core_is_explained(mask: Mask, options: dict, core: str) -
     _, large = small_and_large()
     choice = explain(*large, mask=mask, **options)
     assert choice.core == core
-    assert set(choice.refused) == {"eager", "sdpa", "blocked"} - {core}
+    assert set(choice.refused) == {"eager", "sdpa", "blocked", "banded"} - {core}
     assert all(choice.refused.values())
     assert f"{core}: runs" in str(choice)
 
