@@ -7,6 +7,7 @@ evidence, that of some dozen cases is held. Knows no model and no HTTP; its call
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 import numpy as np
 
@@ -67,27 +68,24 @@ class Roster:
         return tuple(found[number] for number in numbers)
 
     def looking_for(
-        self, *, start: int, most: int, id_holds: str = "", has: str = "", lacks: str = "", within: int = 400
+        self, *, start: int, most: int, id_holds: str = "", has: str = "", lacks: str = "", patience_seconds: float = 1.0
     ) -> Found:
         """Up to `most` cases from number `start` on: part of their id, a kind of evidence that is there, one that is not.
 
-        Evidence is only known of cases that were read, so no more than `within` are looked at in one go.
+        Evidence is only known of cases that were read. Once that has taken `patience_seconds` the looking stops and says where.
         """
         numbers: list[int] = []
-        looked = 0
-        number = start
-        while number < len(self):
-            if len(numbers) == most or looked >= within:
+        until = monotonic() + patience_seconds
+        for number in range(start, len(self)):
+            if len(numbers) == most or (number > start and number not in self._kinds and monotonic() > until):
                 return Found(numbers=tuple(numbers), onward=number)
-            if id_holds in self.ids[number]:
-                if has or lacks:
-                    looked += 1
-                    kinds = self._kinds_of(number)
-                    if (has and has not in kinds) or (lacks and lacks in kinds):
-                        number += 1
-                        continue
-                numbers.append(number)
-            number += 1
+            if id_holds not in self.ids[number]:
+                continue
+            if has or lacks:
+                kinds = self._kinds_of(number)
+                if (has and has not in kinds) or (lacks and lacks in kinds):
+                    continue
+            numbers.append(number)
         return Found(numbers=tuple(numbers), onward=None)
 
     def _kinds_of(self, number: int) -> tuple[str, ...]:

@@ -209,7 +209,7 @@ def test_looking_goes_on_from_where_it_stopped(model: TrainedModel, table: Path)
     found: list[int] = []
     start: int | None = 0
     while start is not None:
-        part = roster.looking_for(start=start, most=2, lacks="image", within=9)
+        part = roster.looking_for(start=start, most=2, lacks="image", patience_seconds=0.0)
         found += part.numbers
         start = part.onward
     assert tuple(found) == whole
