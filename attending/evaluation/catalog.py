@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from attending.evaluation import calibration, decision, discrimination, scoring
+from attending.evaluation import calibration, decision, discrimination, scoring, selective
 from attending.evaluation.metric import Metric
 
 _TABLE = (
@@ -12,6 +12,7 @@ _TABLE = (
     Metric(name="auprc", values=discrimination.auprc, within="repeat", support="share", better="higher", by_prevalence=True),
     Metric(name="brier", values=scoring.brier, within="repeat", support="positive", better="lower", by_prevalence=True),
     Metric(name="log_loss", values=scoring.log_loss, within="repeat", support="positive", better="lower", by_prevalence=True),
+    Metric(name="aurc", values=selective.aurc, within="repeat", support="positive", better="lower", by_prevalence=True),
     Metric(name="calibration_slope", values=calibration.calibration_slope, within="repeat", support="real"),
     Metric(
         name="calibration_intercept",

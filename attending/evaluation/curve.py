@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+from attending.evaluation.logistic import slope_and_intercept
 from attending.evaluation.metric import CLIP
 from attending.evaluation.outcomes import Outcomes
+from attending.evaluation.selective import surest_first
 
 ENOUGH_FOR_A_CURVE = 100
 """Groups of each class from which a smooth calibration curve is shown."""
@@ -21,13 +23,17 @@ KNOTS = (0.05, 0.35, 0.65, 0.95)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CalibrationCurve:
-    """Observed against predicted risk, with a pointwise band. Empty where there are too few events (`note` says so)."""
+    """Observed against predicted risk, with a pointwise band. Empty where there are too few events (`note` says so).
+
+    `line` is the straight one on the log-odds, slope and intercept fitted together; None where there is none.
+    """
 
     predicted: Float[np.ndarray, " point"]
     observed: Float[np.ndarray, " point"]
     low: Float[np.ndarray, " point"]
     high: Float[np.ndarray, " point"]
     note: str = ""
+    line: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,14 +89,16 @@ def calibration_curve(
     rows = _Known(outcomes, finding)
     with_, without = (len(np.unique(rows.groups[rows.truth == t])) for t in (1.0, 0.0))
     empty = np.zeros(0)
+    x = _logit(rows.probability)
+    slope, intercept = slope_and_intercept(x, rows.truth, rows.weight[None, :])
+    line = (float(slope[0]), float(intercept[0])) if np.isfinite(slope[0]) else None
     if min(with_, without) < enough:
         note = f"no smooth curve: {with_} groups with and {without} without, fewer than {enough}; see slope and intercept"
-        return CalibrationCurve(predicted=empty, observed=empty, low=empty, high=empty, note=note)
-    x = _logit(rows.probability)
+        return CalibrationCurve(predicted=empty, observed=empty, low=empty, high=empty, note=note, line=line)
     knots = np.unique(np.quantile(x, KNOTS))
     design = _spline(x, knots)
     coefficients = np.zeros(design.shape[1])
-    coefficients[1] = 1.0
+    coefficients[:2] = (0.0, 1.0) if line is None else line[::-1]
     # A whisper of a ridge: heavily tied predictions can leave a spline term without data of its own.
     ridge = 1e-6 * np.eye(design.shape[1])
     for _ in range(50):
@@ -111,7 +119,7 @@ def calibration_curve(
     middle = grid @ coefficients
     reach = stats.norm.ppf((1.0 + level) / 2.0) * np.sqrt(np.einsum("ij,jk,ik->i", grid, covariance, grid))
     return CalibrationCurve(
-        predicted=predicted, observed=_expit(middle), low=_expit(middle - reach), high=_expit(middle + reach)
+        predicted=predicted, observed=_expit(middle), low=_expit(middle - reach), high=_expit(middle + reach), line=line
     )
 
 
@@ -167,14 +175,14 @@ def decision_curve(
 
 
 def risk_coverage(outcomes: Outcomes, finding: str, *, steps: int = 20) -> RiskCoverage:
-    """Brier score of the surest 1/steps, 2/steps, … of the patients."""
+    """Brier score of the surest 1/steps, 2/steps, … of the patients; those of equal sureness are answered together."""
     rows = _Known(outcomes, finding)
-    order = np.argsort(-np.abs(rows.probability - 0.5), kind="stable")
+    order, last = surest_first(rows.probability)
     loss = ((rows.probability - rows.truth) ** 2 * rows.weight)[order]
     held = np.cumsum(rows.weight[order])
     coverage = np.arange(1, steps + 1) / steps
-    last = np.minimum(np.searchsorted(held, coverage * held[-1] * (1.0 - 1e-12)), len(held) - 1)
-    return RiskCoverage(coverage=coverage, brier=np.cumsum(loss)[last] / held[last])
+    at = last[np.minimum(np.searchsorted(held, coverage * held[-1] * (1.0 - 1e-12)), len(held) - 1)]
+    return RiskCoverage(coverage=coverage, brier=np.cumsum(loss)[at] / held[at])
 
 
 def _spline(x: np.ndarray, knots: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ def judge(
     *,
     primary: str = "fused",
     terms: Terms | None = None,
-    metrics: Sequence[str] = (*CORE, "auroc_within_site", *AT_THRESHOLD),
+    metrics: Sequence[str] = (*CORE, "auroc_within_site", "aurc", *AT_THRESHOLD),
     calibrate: Mapping[str, Outcomes] | None = None,
     slices: Sequence[str] | None = None,
 ) -> tuple[Result, ...]:

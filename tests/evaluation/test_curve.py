@@ -8,6 +8,7 @@ import statsmodels.api as sm
 from scipy.special import expit, logit
 from sklearn.metrics import confusion_matrix
 
+from attending.evaluation.catalog import METRICS
 from attending.evaluation.curve import (
     KNOTS,
     calibration_curve,
@@ -15,6 +16,9 @@ from attending.evaluation.curve import (
     risk_coverage,
     risk_distribution,
 )
+from attending.evaluation.inquiry import Terms
+from attending.evaluation.judgement import judge
+from attending.evaluation.metric import point, sample
 from tests.evaluation.cohorts import binormal, crossed, outcomes_of
 
 
@@ -28,6 +32,15 @@ def test_the_smooth_curve_finds_a_planted_bend_within_its_band():
     assert ((curve.low <= expected) & (expected <= curve.high)).mean() > 0.8
     assert (curve.low <= curve.observed).all()
     assert (curve.observed <= curve.high).all()
+
+
+def test_the_smooth_curve_of_probabilities_far_too_extreme_finds_the_truth():
+    rng = np.random.default_rng(1)
+    right = rng.normal(-0.5, 1.5, 6_000)
+    curve = calibration_curve(outcomes_of(expit(4.0 * right + 1.0), rng.random(6_000) < expit(right)), "f0")
+    held = (curve.predicted > 1e-4) & (curve.predicted < 1 - 1e-4)
+    expected = expit((logit(curve.predicted[held]) - 1.0) / 4.0)
+    assert np.abs(curve.observed[held] - expected).max() < 0.05
 
 
 def test_the_band_agrees_with_statsmodels():
@@ -49,6 +62,20 @@ def test_the_band_agrees_with_statsmodels():
     error = np.sqrt(np.einsum("ij,jk,ik->i", grid, fitted.cov_params(), grid))
     np.testing.assert_allclose(curve.observed, expit(middle), atol=1e-4)
     np.testing.assert_allclose(curve.high, expit(middle + 1.959964 * error), atol=1e-4)
+
+
+def test_the_straight_line_is_that_of_statsmodels_and_not_slope_beside_the_mean():
+    rng = np.random.default_rng(2)
+    right = rng.normal(-1.5, 1.5, 300)
+    held = outcomes_of(expit(2.5 * right + 2.0), rng.random(300) < expit(right))
+    curve = calibration_curve(held, "f0")
+    x = logit(np.clip(held.probability[:, 0], 1e-6, 1 - 1e-6))
+    intercept, slope = sm.Logit(held.truth[:, 0].astype(float), sm.add_constant(x)).fit(disp=0).params
+    assert len(curve.predicted) == 0
+    assert curve.line == pytest.approx((slope, intercept), abs=1e-5)
+    assert abs(intercept) > 0.4  # where the slope is not 1 the mean of the log-odds alone would put the line elsewhere
+    one_class = outcomes_of([0.2, 0.3], [0, 0])
+    assert calibration_curve(one_class, "f0").line is None
 
 
 def test_repeats_do_not_narrow_the_band():
@@ -104,3 +131,28 @@ def test_the_surest_come_first():
     np.testing.assert_allclose(curve.brier, np.cumsum(losses) / [1, 2, 3, 4])
     whole = replace(held, weight=np.array([0.5, 0.5, 1.0, 1.0]))
     assert risk_coverage(whole, "f0").brier[-1] == pytest.approx((0.5 * losses[0] + 0.5 * losses[1] + 0.61) / 3)
+
+
+def test_cases_of_equal_sureness_are_answered_together():
+    held = outcomes_of([0.9, 0.1, 0.7, 0.3, 0.3, 0.5], [1, 1, 1, 0, 1, 0])
+    losses = [0.01, 0.81, 0.09, 0.09, 0.49, 0.25]
+    curve = risk_coverage(held, "f0", steps=6)
+    pair, five, all_ = np.mean(losses[:2]), np.mean(losses[:5]), np.mean(losses)
+    np.testing.assert_allclose(curve.brier, [pair, pair, five, five, five, all_])
+    assert point(METRICS["aurc"], sample(probability=held.probability[:, 0], truth=held.truth[:, 0])) == pytest.approx(
+        (2 * pair + 3 * five + all_) / 6
+    )
+
+
+def test_the_area_is_the_mean_of_the_curve_at_every_case():
+    held = binormal(200, events=80, auroc=0.8, seed=3)
+    p, y = held.probability[:, 0], held.truth[:, 0].astype(float)
+    order = np.argsort(-np.abs(p - 0.5))
+    by_hand = np.mean([((p - y)[order[: k + 1]] ** 2).mean() for k in range(200)])
+    assert point(METRICS["aurc"], sample(probability=p, truth=y)) == pytest.approx(by_hand, abs=1e-12)
+    assert risk_coverage(held, "f0", steps=200).brier.mean() == pytest.approx(by_hand, abs=1e-12)
+    (row,) = [one for one in judge({"fused": held}, terms=Terms(resamples=200)) if one.metric == "aurc"]
+    assert row.value == pytest.approx(by_hand)
+    assert row.low is not None
+    assert row.high is not None
+    assert row.low < by_hand < row.high
