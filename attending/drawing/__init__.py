@@ -2,7 +2,8 @@
 
 from attending.drawing.bars import PatternRow, pattern_bars
 from attending.drawing.calibration import calibration_plot
+from attending.drawing.coverage import coverage_plot
 from attending.drawing.decision import decision_plot
 from attending.drawing.forest import ForestRow, forest_plot
 
-__all__ = ["ForestRow", "PatternRow", "calibration_plot", "decision_plot", "forest_plot", "pattern_bars"]
+__all__ = ["ForestRow", "PatternRow", "calibration_plot", "coverage_plot", "decision_plot", "forest_plot", "pattern_bars"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attending.drawing.frame import Frame, Scale, axes, ticks
-from attending.drawing.palette import FIRST, INK, PAPER, QUIET, SECOND, SHADE, SMALL
+from attending.drawing.palette import FIRST, FOURTH, INK, PAPER, QUIET, SECOND, SHADE, SMALL
 from attending.drawing.svg import box, group, line, path, picture, tooltip, words
 from attending.evaluation.curve import CalibrationCurve
 
@@ -18,10 +18,11 @@ def calibration_plot(
     edges: Sequence[float],
     events: Sequence[int | None],
     others: Sequence[int | None],
-    slope_line: tuple[float, float] | None = None,
+    before: CalibrationCurve | None = None,
     title: str,
 ) -> str:
-    """The curve where there is one, otherwise the straight line (on log-odds) of `slope_line` = slope and intercept, dashed.
+    """The curve where there is one, otherwise its straight line (on log-odds), dashed. `before`, the same of the
+    probabilities before recalibration, is drawn dotted.
 
     `events` and `others` count cases per bin of risk between `edges`; None is a count under 5 that may not be shown, drawn as
     a hatched stub of fixed height.
@@ -31,28 +32,39 @@ def calibration_plot(
     parts = [axes(frame, x_label="", y_label="Observed share with the recorded label", x_ticks=TENTHS, y_ticks=TENTHS)]
     parts.append(line(x(0), y(0), x(1), y(1), stroke=SHADE, stroke_dasharray="4 4"))
     parts.append(words(x.stop, y.stop - 10, "thin dashes: ideal", text_anchor="end", fill=QUIET, font_size=SMALL))
+    if before is not None:
+        parts.append(_drawn(frame, before, colour=FOURTH, dash="2 3", opacity=0.1))
+    parts.append(_drawn(frame, curve, colour=FIRST, dash=None, opacity=0.16))
+    if before is not None:
+        parts.append(words(x.stop - 4, y.start - 22, "as reported", text_anchor="end", fill=FIRST, font_size=SMALL))
+        parts.append(
+            words(x.stop - 4, y.start - 8, "dotted: before recalibration", text_anchor="end", fill=FOURTH, font_size=SMALL)
+        )
     told = curve.note
     if len(curve.predicted):
-        band = [
-            *zip(curve.predicted, curve.high, strict=True),
-            *zip(curve.predicted[::-1], curve.low[::-1], strict=True),
-        ]
-        parts.append(path([(x.held(a), y.held(b)) for a, b in band], is_closed=True, fill=FIRST, fill_opacity=0.16))
-        middle = zip(curve.predicted, curve.observed, strict=True)
-        parts.append(path([(x(a), y.held(b)) for a, b in middle], fill="none", stroke=FIRST, stroke_width=2.4))
         told = "Smooth curve with a pointwise 95 % interval"
-    elif slope_line is not None:
-        parts.append(_straight(frame, *slope_line))
+    elif curve.line is not None:
         told = "Dashed: the line of slope and intercept, because there are too few events for a smooth curve"
     parts.append(_histogram(x, edges=edges, events=events, others=others, top=336))
     return picture(430, 472, *parts, title=title, description=told)
 
 
-def _straight(frame: Frame, slope: float, intercept: float) -> str:
+def _drawn(frame: Frame, curve: CalibrationCurve, *, colour: str, dash: str | None, opacity: float) -> str:
+    x, y = frame.x, frame.y
+    if len(curve.predicted):
+        band = [*zip(curve.predicted, curve.high, strict=True), *zip(curve.predicted[::-1], curve.low[::-1], strict=True)]
+        middle = [(x(a), y.held(b)) for a, b in zip(curve.predicted, curve.observed, strict=True)]
+        return group(
+            path([(x.held(a), y.held(b)) for a, b in band], is_closed=True, fill=colour, fill_opacity=opacity),
+            path(middle, fill="none", stroke=colour, stroke_width=2.4 if dash is None else 1.8, stroke_dasharray=dash),
+        )
+    if curve.line is None:
+        return ""
+    slope, intercept = curve.line
     risk = np.linspace(0.01, 0.99, 60)
     observed = 1.0 / (1.0 + np.exp(-(intercept + slope * np.log(risk / (1.0 - risk)))))
-    points = [(frame.x(a), frame.y(b)) for a, b in zip(risk, observed, strict=True)]
-    return path(points, fill="none", stroke=FIRST, stroke_width=2.2, stroke_dasharray="7 4")
+    points = [(x(a), y(b)) for a, b in zip(risk, observed, strict=True)]
+    return path(points, fill="none", stroke=colour, stroke_width=2.2 if dash is None else 1.8, stroke_dasharray=dash or "7 4")
 
 
 def _histogram(

@@ -1,9 +1,17 @@
 """The pictures of a report, drawn from result rows and curves by `attending.drawing`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 
-from attending.drawing import ForestRow, PatternRow, calibration_plot, decision_plot, forest_plot, pattern_bars
+from attending.drawing import (
+    ForestRow,
+    PatternRow,
+    calibration_plot,
+    coverage_plot,
+    decision_plot,
+    forest_plot,
+    pattern_bars,
+)
 from attending.evaluation import Result
 from attending.report.ledger import Ledger
 from attending.report.report import Curves, Report
@@ -15,20 +23,14 @@ MOST_SILENT = 3
 TOO_FEW = "too few to say or to share"
 
 
-def calibration_figure(report: Report, ledger: Ledger, curves: Curves) -> str:
-    """Calibration of the primary model; under few events the line of its slope and intercept."""
-    model = report.primary.model
-    slope = ledger.value(model=model, metric="calibration_slope", finding=curves.finding)
-    intercept = ledger.value(model=model, metric="calibration_intercept", finding=curves.finding)
-    line = None
-    if slope is not None and intercept is not None and slope.value is not None and intercept.value is not None:
-        line = (slope.value, intercept.value)
+def calibration_figure(curves: Curves) -> str:
+    """Calibration of the primary model, and before recalibration; under few events the lines of slope and intercept."""
     return calibration_plot(
         curves.calibration,
         edges=[float(edge) for edge in curves.risk.edges],
         events=shared_counts([int(number) for number in curves.risk.events]),
         others=shared_counts([int(number) for number in curves.risk.others]),
-        slope_line=line,
+        before=curves.before,
         title=f"Calibration and spread of estimated probabilities, {curves.finding}",
     )
 
@@ -106,9 +108,22 @@ def decision_figure(report: Report, curves: Curves) -> str:
     """Decision curve of the primary model, its comparator and the shortcuts; nothing without one."""
     if curves.decision is None:
         return ""
-    wanted = (report.primary.model, report.primary.comparator or "", "site-and-missingness")
-    names = {model: model_name(report, model) for model in wanted if model in curves.decision.models}
+    names = _names(report, curves.decision.models)
     return decision_plot(curves.decision, names=names, title=f"Decision curve, {curves.finding}")
+
+
+def coverage_figure(report: Report, curves: Curves) -> str:
+    """Risk against coverage of the same models; nothing where cases are few."""
+    if not curves.coverage:
+        return ""
+    names = _names(report, curves.coverage)
+    return coverage_plot(curves.coverage, names=names, title=f"Risk against coverage, {curves.finding}")
+
+
+def _names(report: Report, models: Collection[str]) -> dict[str, str]:
+    """Primary model, comparator and shortcuts, where they are there: model → what readers are told."""
+    wanted = (report.primary.model, report.primary.comparator or "", "site-and-missingness")
+    return {model: model_name(report, model) for model in wanted if model in models}
 
 
 def patterns_figure(report: Report, patterns: Sequence[SharedPattern]) -> str:

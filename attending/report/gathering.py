@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -12,7 +13,7 @@ from attending.case import Case, Demographics, Embedding, Evidence, Lab, Note, S
 from attending.cohort import Protocol
 from attending.diagnosis import Task
 from attending.evaluation import Outcomes, Result
-from attending.evaluation.curve import calibration_curve, decision_curve, risk_coverage, risk_distribution
+from attending.evaluation.curve import CalibrationCurve, calibration_curve, decision_curve, risk_coverage, risk_distribution
 from attending.privacy.deidentify import Manifest
 from attending.records import EACH_ROW, Records, Role, Schema, TargetKind
 from attending.report.characteristics import characteristics_of
@@ -46,7 +47,7 @@ THRESHOLDS = (0.05, 0.60)
 """Ends of the decision curve where none were declared."""
 _NAMING = (Role.ID, Role.CASE, Role.VISIT, Role.PATIENT, Role.GROUP, Role.IDENTITY)
 FEWEST_COVERED = 100
-"""Known rows from which on risk is told by coverage: a tenth of fewer would speak of single patients."""
+"""Known cases from which on risk is told by coverage: a tenth of fewer would speak of single patients."""
 MOST_REASONS = 40
 """Different reasons that are listed one by one; the rest is counted together."""
 
@@ -182,7 +183,8 @@ def curves_of(
     target_prevalence: Mapping[str, float] = MappingProxyType({}),
     thresholds: tuple[float, float] = THRESHOLDS,
 ) -> tuple[Curves, ...]:
-    """Curves of the primary model for every finding with both classes; decision curves also of comparator and shortcut."""
+    """Curves of the primary model for every finding with both classes; decision and risk–coverage curves also of comparator and
+    shortcut."""
     rows = outcomes[primary.model]
     beside = {
         model: outcomes[model]
@@ -191,7 +193,9 @@ def curves_of(
     }
     curves = []
     for column, finding in enumerate(rows.findings):
-        truth = rows.truth[rows.known[:, column], column]
+        known = rows.known[:, column]
+        truth = rows.truth[known, column]
+        n_cases = len(np.unique(rows.ids[known].astype(str)))
         if len(np.unique(truth)) < 2:
             continue
         decision = decision_curve(
@@ -207,10 +211,21 @@ def curves_of(
                 calibration=calibration_curve(rows, finding),
                 risk=risk_distribution(rows, finding),
                 decision=decision,
-                coverage=risk_coverage(rows, finding, steps=10) if len(truth) >= FEWEST_COVERED else None,
+                before=_before(rows, finding),
+                coverage={model: risk_coverage(held, finding, steps=10) for model, held in beside.items()}
+                if n_cases >= FEWEST_COVERED
+                else {},
             )
         )
     return tuple(curves)
+
+
+def _before(rows: Outcomes, finding: str) -> CalibrationCurve | None:
+    """Calibration of what was answered before recalibration, where that changed anything."""
+    column = rows.findings.index(finding)
+    if rows.raw is None or np.array_equal(rows.raw[:, column], rows.probability[:, column]):
+        return None
+    return calibration_curve(replace(rows, probability=rows.raw), finding)
 
 
 def kinds_of(cases: Sequence[Case]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 Gathers what the template shows. All words go through Jinja with escaping on; only pictures of our own drawing are markup.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,18 @@ from attending.report.sharing import shared_patterns
 
 HEAD_METRICS = ("auroc", "calibration_slope", "brier")
 WHOLE_METRICS = (
-    "auroc", "auroc_within_site", "auroc_over_sites", "auroc_at_new_site", "auprc", "brier", "log_loss", "calibration_slope",
-    "calibration_intercept",
+    "auroc", "auroc_within_site", "auroc_over_sites", "auroc_at_new_site", "auprc", "brier", "log_loss", "aurc",
+    "calibration_slope", "calibration_intercept",
 )  # fmt: skip
 UNADJUSTED = {"foreign": "not adjusted; whether it was declared beforehand is unknown"}
 SET_METRICS = (
     "set_coverage", "set_coverage_events", "set_coverage_others", "set_size", "set_empty", "set_full", "abstained",
 )  # fmt: skip
+RECALIBRATED = ("calibration_slope", "calibration_intercept")
+"""Metrics told before and after recalibration."""
+SITE_COLUMNS = ("auroc", "calibration_intercept_before_local", "calibration_intercept_after_local")
+RANDOM_EFFECTS = ("auroc", "calibration_intercept")
+SLICE_COLUMNS = ("auroc", "brier", "calibration_slope", "calibration_intercept", "sensitivity", "specificity")
 THRESHOLD_METRICS = ("sensitivity", "specificity", "ppv", "npv", "flagged_per_100", "net_benefit")
 
 
@@ -59,12 +64,14 @@ def page_of(report: Report) -> str:
         protocol=words.protocol_sentence(report),
         openings=words.openings_sentence(report),
         head_metrics=HEAD_METRICS,
+        site_columns=SITE_COLUMNS,
+        slice_columns=SLICE_COLUMNS,
         head=_head(report, ledger),
         verdict=_verdict(report, ledger),
         worst=_worst(report, ledger),
         cautions=words.not_to_be_concluded(report, ledger),
         primary_events=next((one for one in report.flow.findings if one.finding == report.finding), None),
-        first_figure=_first_figure(report, ledger),
+        first_figure=_first_figure(report),
         findings=[_finding(report, ledger, name) for name in ledger.findings()],
         patterns_figure=Markup(figures.patterns_figure(report, patterns)),
         best=words.BEST,
@@ -118,15 +125,16 @@ def _worst(report: Report, ledger: Ledger) -> dict[str, Any] | None:
     }
 
 
-def _first_figure(report: Report, ledger: Ledger) -> dict[str, Any] | None:
+def _first_figure(report: Report) -> dict[str, Any] | None:
     curves = next((one for one in report.curves if one.finding == report.finding), None)
     curves = curves or next(iter(report.curves), None)
     if curves is None:
         return None
     return {
-        "svg": Markup(figures.calibration_figure(report, ledger, curves)),
+        "svg": Markup(figures.calibration_figure(curves)),
         "finding": curves.finding,
         "note": curves.calibration.note,
+        "has_before": curves.before is not None,
     }
 
 
@@ -140,6 +148,7 @@ def _finding(report: Report, ledger: Ledger, finding: str) -> dict[str, Any]:
     metrics = [name for name in WHOLE_METRICS if any(name in rows and rows[name].value is not None for rows in whole.values())]
     at = whole.get(model, {})
     thresholds = [at[metric] for metric in THRESHOLD_METRICS if metric in at]
+    differences = ledger.differences(model=model, metric="auroc", finding=finding)
     reason = next((row.note for row in thresholds if row.value is None), "")
     return {
         "name": finding,
@@ -151,13 +160,80 @@ def _finding(report: Report, ledger: Ledger, finding: str) -> dict[str, Any]:
         "slices_figure": Markup(figures.slices_figure(report, ledger, finding)),
         "decision_figure": Markup(figures.decision_figure(report, curves)) if curves else "",
         "decision_note": curves.decision.note if curves and curves.decision else "",
-        "calibration_figure": Markup(figures.calibration_figure(report, ledger, curves)) if curves else "",
+        "calibration_figure": Markup(figures.calibration_figure(curves)) if curves else "",
         "calibration_note": curves.calibration.note if curves else "",
+        "recalibration": _recalibration(at),
+        "coverage_figure": Markup(figures.coverage_figure(report, curves)) if curves else "",
+        "aurc": at.get("aurc"),
+        "adjusted": next((row.adjusted for row in differences if row.adjusted is not None), None),
+        "sites": _sites(report, ledger, finding),
+        "slices": _slices(report, ledger, finding),
         "thresholds": [row for row in thresholds if row.value is not None],
         "no_threshold": reason,
         "sets": [at[metric] for metric in SET_METRICS if metric in at and at[metric].value is not None],
         "remarks": _remarks(tuple(row for name, row in at.items() if name not in SET_METRICS)),
     }
+
+
+def _recalibration(at: Mapping[str, Result]) -> list[tuple[str, str, str]]:
+    """Metric, before and after recalibration; empty where nothing was answered before it."""
+    held = [(name, at.get(f"{name}_raw"), at.get(name)) for name in RECALIBRATED]
+    if all(before is None for _, before, _ in held):
+        return []
+    return [(name, words.with_interval(before), words.with_interval(after)) for name, before, after in held]
+
+
+def _sites(report: Report, ledger: Ledger, finding: str) -> dict[str, Any] | None:
+    """Each site of the primary model, then their mean and what a new site may expect; None where no two sites are known."""
+    model = report.primary.model
+    by_metric = {
+        metric: _by_level(ledger, model=model, metric=metric, finding=finding, slice="site") for metric in SITE_COLUMNS
+    }
+    if not by_metric[SITE_COLUMNS[1]]:
+        return None
+    rows = [
+        {
+            "name": level,
+            "counts": _counts(first),
+            "cells": [_told(by_metric[metric].get(level)) for metric in SITE_COLUMNS],
+        }
+        for level, first in by_metric[SITE_COLUMNS[1]].items()
+    ]
+    over = []
+    for name, ending in (("Mean over sites", "over_sites"), ("Expected at a new site", "at_new_site")):
+        found = [ledger.value(model=model, metric=f"{metric}_{ending}", finding=finding) for metric in RANDOM_EFFECTS]
+        if any(row is not None for row in found):
+            over.append({"name": name, "cells": [words.with_interval(row) for row in found]})
+    first = ledger.value(model=model, metric="auroc_over_sites", finding=finding)
+    note = first.note if first is not None and first.value is None else ""
+    return {"rows": rows, "over": over, "note": note}
+
+
+def _slices(report: Report, ledger: Ledger, finding: str) -> list[dict[str, Any]]:
+    """Every figure of the subgroups that anything can be said of."""
+    model, found = report.primary.model, []
+    for name in dict.fromkeys(row.slice for row in ledger.slices(model=model, metric="auroc", finding=finding)):
+        by_metric = {
+            metric: _by_level(ledger, model=model, metric=metric, finding=finding, slice=name) for metric in SLICE_COLUMNS
+        }
+        for level, first in by_metric["auroc"].items():
+            if first.value is not None:
+                cells = [words.with_interval(by_metric[metric].get(level)) for metric in SLICE_COLUMNS]
+                found.append({"slice": str(name).replace("_", " "), "name": level, "counts": _counts(first), "cells": cells})
+    return found
+
+
+def _by_level(ledger: Ledger, *, model: str, metric: str, finding: str, slice: str | None) -> dict[str, Result]:
+    rows = ledger.slices(model=model, metric=metric, finding=finding)
+    return {row.slice_value or "unstated": row for row in rows if row.slice == slice}
+
+
+def _told(row: Result | None) -> str:
+    return "too few to share" if row is not None and row.n is None else words.with_interval(row)
+
+
+def _counts(row: Result) -> str:
+    return "hidden" if row.n is None else f"{words.count(row.n)} / {words.count(row.events)}"
 
 
 def _row(report: Report, model: str, rows: dict[str, Result], metrics: list[str]) -> dict[str, Any]:

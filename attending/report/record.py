@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from attending.evaluation.curve import CalibrationCurve
 from attending.report.ledger import Ledger
 from attending.report.report import Curves, Report
 from attending.report.sharing import shared_counts, shared_patterns
@@ -42,16 +43,11 @@ def record_of(report: Report) -> dict[str, Any]:
 
 
 def _curves(curves: Curves) -> dict[str, Any]:
-    calibration, risk, decision = curves.calibration, curves.risk, curves.decision
+    risk, decision, covered = curves.risk, curves.decision, list(curves.coverage.items())
     return {
         "finding": curves.finding,
-        "calibration": {
-            "predicted": _numbers(calibration.predicted),
-            "observed": _numbers(calibration.observed),
-            "low": _numbers(calibration.low),
-            "high": _numbers(calibration.high),
-            "note": calibration.note,
-        },
+        "calibration": _calibration(curves.calibration),
+        "calibration_before": None if curves.before is None else _calibration(curves.before),
         "risk": {
             "edges": _numbers(risk.edges),
             "events": shared_counts([int(number) for number in risk.events]),
@@ -66,8 +62,23 @@ def _curves(curves: Curves) -> dict[str, Any]:
             "note": decision.note,
         },
         "risk_coverage": None
-        if curves.coverage is None
-        else {"coverage": _numbers(curves.coverage.coverage), "brier": _numbers(curves.coverage.brier)},
+        if not covered
+        else {
+            "coverage": _numbers(covered[0][1].coverage),
+            "brier": _numbers(covered[0][1].brier),
+            "models": {name: _numbers(curve.brier) for name, curve in covered},
+        },
+    }
+
+
+def _calibration(curve: CalibrationCurve) -> dict[str, Any]:
+    return {
+        "predicted": _numbers(curve.predicted),
+        "observed": _numbers(curve.observed),
+        "low": _numbers(curve.low),
+        "high": _numbers(curve.high),
+        "line": None if curve.line is None else dict(zip(("slope", "intercept"), _numbers(np.array(curve.line)), strict=True)),
+        "note": curve.note,
     }
 
 

@@ -122,13 +122,16 @@ class Primary:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Curves:
-    """The curves of one finding. `risk` and `calibration` are those of the primary model."""
+    """The curves of one finding. `risk` and `calibration` are those of the primary model; `before` is its calibration before
+    recalibration, None where nothing was recalibrated. `coverage` is by model, the primary first; empty where cases are few.
+    """
 
     finding: str
     calibration: CalibrationCurve
     risk: RiskDistribution
     decision: DecisionCurve | None = None
-    coverage: RiskCoverage | None = None
+    before: CalibrationCurve | None = None
+    coverage: Mapping[str, RiskCoverage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

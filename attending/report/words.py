@@ -58,6 +58,7 @@ METRIC_NAMES = {
     "auprc": "AUPRC",
     "brier": "Brier score",
     "log_loss": "Log loss",
+    "aurc": "Area under risk–coverage",
     "calibration_slope": "Calibration slope",
     "calibration_intercept": "Calibration in the large",
     "sensitivity": "Sensitivity",
@@ -82,6 +83,7 @@ BEST = {
     "auprc": "1; the prevalence is chance",
     "brier": "0",
     "log_loss": "0",
+    "aurc": "0",
     "calibration_slope": "1",
     "calibration_intercept": "0",
 }
@@ -266,6 +268,9 @@ def not_to_be_concluded(report: Report, ledger: Ledger) -> tuple[str, ...]:
     sampling = report.question.sampling
     if sampling != "cohort":
         told.append(f"Absolute risks, PPV, NPV or net benefit elsewhere: the sampling is {sampling}, so they do not transfer.")
+    sites = {row.slice_value for row in ledger.rows if row.slice == "site" and row.model == primary.model}
+    if len(sites) == 1:
+        told.append("What sites differ in, or what another one would show: all cases are of one site.")
     told += _scarce(report)
     if report.audit.verdict is None:
         told.append("That the data are free of leaks and shortcuts: no audit was run.")

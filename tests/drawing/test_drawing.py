@@ -1,6 +1,7 @@
 """Pictures: well formed, escaped, to scale, and silent about what is hidden."""
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -8,11 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attending.drawing import ForestRow, PatternRow, calibration_plot, decision_plot, forest_plot, pattern_bars
+from attending.drawing import (
+    ForestRow,
+    PatternRow,
+    calibration_plot,
+    coverage_plot,
+    decision_plot,
+    forest_plot,
+    pattern_bars,
+)
 from attending.drawing.forest import shortened
 from attending.drawing.frame import Scale, number, ticks
 from attending.drawing.svg import element, picture, words
-from attending.evaluation.curve import CalibrationCurve, DecisionCurve
+from attending.evaluation.curve import CalibrationCurve, DecisionCurve, RiskCoverage
 
 NONE = np.zeros(0)
 EMPTY = CalibrationCurve(predicted=NONE, observed=NONE, low=NONE, high=NONE, note="no smooth curve: few")
@@ -83,11 +92,36 @@ def test_the_calibration_curve_lies_where_the_numbers_say():
 
 
 def test_without_a_curve_the_line_of_slope_and_intercept_is_drawn_dashed():
-    svg = calibration_plot(EMPTY, edges=EDGES, events=[9] * 4, others=[9] * 4, slope_line=(1.0, 0.0), title="t")
+    lined = replace(EMPTY, line=(1.0, 0.0))
+    svg = calibration_plot(lined, edges=EDGES, events=[9] * 4, others=[9] * 4, title="t")
     (drawn,) = tags(svg, "path")
     assert drawn.get("stroke-dasharray")
     assert "too few events" in (parsed(svg).get("aria-label") or "")
     assert not tags(calibration_plot(EMPTY, edges=EDGES, events=[9] * 4, others=[9] * 4, title="t"), "path")
+
+
+def test_before_recalibration_is_drawn_dotted_beneath_and_named():
+    plain = calibration_plot(IDEAL, edges=EDGES, events=[9] * 4, others=[9] * 4, title="t")
+    both = calibration_plot(
+        IDEAL, edges=EDGES, events=[9] * 4, others=[9] * 4, before=replace(EMPTY, line=(0.5, 0.0)), title="t"
+    )
+    before, *after = tags(both, "path")
+    assert [one.get("d") for one in after] == [one.get("d") for one in tags(plain, "path")]
+    assert before.get("stroke-dasharray") == "2 3"
+    assert "dotted: before recalibration" in said(both)
+    assert "dotted: before recalibration" not in said(plain)
+
+
+def test_risk_against_coverage_lies_where_the_numbers_say():
+    curve = RiskCoverage(coverage=np.array([0.5, 1.0]), brier=np.array([0.1, 0.2]))
+    svg = coverage_plot({"m": curve, "unnamed": curve}, names={"m": "Model <m>"}, title="t")
+    (drawn,) = tags(svg, "path")
+    (x1, y1), (x2, y2) = (map(float, one) for one in re.findall(r"(-?[\d.]+) (-?[\d.]+)", drawn.get("d") or ""))
+    floor = max(float(one.get("y1") or 0) for one in tags(svg, "line"))
+    left = min(float(one.get("x1") or 0) for one in tags(svg, "line"))
+    assert (floor - y2) / (floor - y1) == pytest.approx(2.0, abs=0.01)
+    assert (x2 - left) / (x1 - left) == pytest.approx(2.0, abs=0.01)
+    assert "Model <m>" in said(svg)
 
 
 def test_a_hidden_count_is_a_stub_of_one_height_and_says_no_number():

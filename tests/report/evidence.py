@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import expit
 
 from attending.evaluation import Outcomes, Rule, Terms, judge
-from attending.evaluation.curve import calibration_curve, decision_curve, risk_distribution
+from attending.evaluation.curve import calibration_curve, decision_curve, risk_coverage, risk_distribution
 from attending.report import (
     ColumnRow,
     Conduct,
@@ -35,11 +35,13 @@ def outcomes(strength: float, *, n_findings: int = 1, seed: int = 0) -> Outcomes
     fold = np.arange(N) % 3
     noise = np.random.default_rng(seed)
     scores = [strength * risk + noise.normal(scale=0.5, size=risk.shape) - 0.6 for _ in range(2)]
+    answered = np.concatenate(scores)
     return Outcomes(
         ids=np.tile([f"case-id-{i:04d}" for i in range(N)], 2),
         groups=np.tile([f"group-id-{i:04d}" for i in range(N)], 2),
         findings=("fever", "rash")[:n_findings],
-        probability=expit(np.concatenate(scores)),
+        probability=expit(answered),
+        raw=expit(2.0 * answered + 0.5),
         truth=np.tile(truth, (2, 1)),
         known=np.ones((2 * N, n_findings), dtype=bool),
         repeat=np.repeat([0, 1], N),
@@ -98,6 +100,8 @@ def report(n_findings: int = 1) -> Report:
                 calibration=calibration_curve(first, name),
                 risk=risk_distribution(first, name),
                 decision=decision_curve(models, name, thresholds, sampling="convenience"),
+                before=calibration_curve(replace(first, probability=first.raw), name),
+                coverage={model: risk_coverage(held, name, steps=10) for model, held in models.items()},
             )
             for name in first.findings
         ),
