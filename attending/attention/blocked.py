@@ -102,28 +102,39 @@ class _Run:
                     yield _Block(samples=samples, kv_heads=heads, rows=rows, columns=slice(start, stop)), of_samples
 
     def forward(self, *, wants_lse: bool) -> tuple[Tensor, Tensor | None]:
-        output = self.q.new_zeros(self.batch, self.n_kv_heads, self.folds, self.n_query, self.value_dim)
+        output = self.q.new_empty(self.batch, self.n_kv_heads, self.folds, self.n_query, self.value_dim)
         lse = None
         if wants_lse:
             precise = torch.promote_types(self.q.dtype, torch.float32)
             lse = torch.full(output.shape[:-1], -torch.inf, dtype=precise, device=self.q.device)
         buffer = self.q.new_empty(self.room)
         for block, scoring in self.blocks():
+            place = (block.samples, block.kv_heads, slice(None), block.rows)
             if block.columns.start == block.columns.stop:
+                output[place] = 0.0
                 continue
             scores, alive, _ = self.scores(block, scoring, buffer)
             column = self._column_to_sum_by(scoring)
             before = None if lse is None else _at(scores, column).to(lse.dtype, copy=True)
             torch.softmax(scores, dim=-1, out=scores)
-            part = torch.bmm(scores, self._cut(self.v, block))
+            whole = output[place]
+            self._mix(scores, block, whole, alive)
             sums = None if before is None else self._log_sums(before, scores, column, block, scoring)
-            place = (block.samples, block.kv_heads, slice(None), block.rows)
-            shape = output[place].shape
-            output[place] = part.view(shape) if alive is None else torch.where(self._five(alive, block), part.view(shape), 0.0)
             if lse is not None and sums is not None:
-                sums = sums.view(shape[:-1])
+                sums = sums.view(whole.shape[:-1])
                 lse[place] = sums if alive is None else torch.where(self._five(alive, block)[..., 0], sums, -torch.inf)
         return output.flatten(1, 2), None if lse is None else lse.flatten(1, 2)
+
+    def _mix(
+        self, weights: Tensor, block: _Block, output: Float[Tensor, "batch kv_head fold row value"], alive: Tensor | None
+    ) -> None:
+        """Write weights times values to their place; rows that see nothing get 0."""
+        values = self._cut(self.v, block)
+        if alive is None and output.is_contiguous():
+            torch.bmm(weights, values, out=output.view(*weights.shape[:2], self.value_dim))
+            return
+        part = torch.bmm(weights, values).view(output.shape)
+        output.copy_(part if alive is None else torch.where(self._five(alive, block), part, 0.0))
 
     def backward(self, output: Tensor, d_output: Tensor, d_lse: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         shape = (self.batch, self.n_kv_heads, self.folds, self.n_query)
