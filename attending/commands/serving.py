@@ -50,6 +50,10 @@ class RoomOptions:
             )
         if self.reader is not None and self.study is None:
             raise ValueError("--reader: names the reader of a study; give --study FILE too")
+        if self.study is not None and self.similar is not None:
+            raise ValueError(
+                "--similar: shows what the model answers for other cases, which a reader may not have judged; leave it out"
+            )
         if self.reader is not None and has_tokens:
             raise ValueError("--reader: with --token-file a reader is known by the token's name; leave it out")
 

@@ -111,6 +111,8 @@ class ReadingRoom(Pages):
         """A page that says what is wrong; whoever has not signed in is led to where that is done."""
         if problem["status"] == 401 and method in ("GET", "HEAD"):
             return Told(status=303, headers={**HEADERS, "location": SIGN_IN, "content-type": "text/html"}, body=b"")
+        if problem["status"] == 401:
+            problem = {**problem, "detail": "sign in first; a session ends after an hour without use"}
         page = self.pages.text("problem.html", problem=problem, faults=problem.get("faults", ()))
         headers = {**HEADERS, "content-type": "text/html; charset=utf-8"}
         return Told(status=problem["status"], headers=headers, body=page.encode())
@@ -135,7 +137,7 @@ class ReadingRoom(Pages):
 
     def reader(self, request: Request) -> str:
         """Who reads: the token's name, or the name the room was opened with."""
-        return request.state._state.get("client") or self.plan.reader
+        return getattr(request.state, "client", None) or self.plan.reader
 
     def shown(self, request: Request) -> dict[str, Any]:
         """What every page is given."""

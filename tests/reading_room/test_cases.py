@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from PIL import Image
 
 from attending.model.trained import TrainedModel
 from attending.reading_room.pages import POLICY
+from attending.reading_room.room import RoomPlan
 from attending.reading_room.roster import Roster
 from attending.reading_room.words import percent
 from tests.command_line import call
+from tests.explanation.models_at_hand import EITHER, model_of
 from tests.reading_room.rooms import FORMULA, SCRIPT, Visitor, rows_of, stream_of, text_of
 from tests.service.asking import case_of_row
 
@@ -163,6 +166,21 @@ def test_marks_are_held_against_the_model_when_that_is_asked_for(visitor: Visito
     assert ("<mark" in page) != ("Nothing is marked." in said)
     assert "Measured on this case alone" in said
     assert "Is it true of the model?" not in visitor.get(f"/room/cases/{id}?truth=on").text
+
+
+def test_findings_that_exclude_each_other_are_told_as_such(model: TrainedModel, table: Path) -> None:
+    either = replace(model_of(task=EITHER), schema=model.schema)
+    with Visitor(either, RoomPlan(stream=stream_of(either, table))) as visitor:
+        id = visitor.ids()[1]
+        page = visitor.get(f"/room/cases/{id}?finding=old&marks=on")
+        said = text_of(page.text)
+        assert "In log-probability:" in said
+        assert "in the conformal set" in said
+        assert "For old" in said
+        shown = [int(number) for number in re.findall(r"<b>(\d+) %</b>", page.text)]
+        assert abs(sum(shown) - 100) <= 1
+        said_if = visitor.send(f"/room/cases/{id}/if.json", {"off": "note"}, headers={"accept": "application/json"}).json()
+        assert sum(finding["then"] for finding in said_if["findings"]) == pytest.approx(1.0)
 
 
 def test_an_unknown_case_is_a_page_in_words(visitor: Visitor) -> None:

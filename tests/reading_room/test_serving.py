@@ -27,6 +27,10 @@ from tests.reading_room.rooms import Visitor, stream_of, text_of
         ),
         (("--labs", "l.csv"), "--labs: says how"),
         (("--study", "s.csv"), "--study: says how"),
+        (
+            ("--cases", "t.csv", "--study", "s.csv", "--similar", "t.csv"),
+            "--similar: shows what the model answers for other cases",
+        ),
         (("--cases", "t.csv", "--reader", "anna"), "--reader: names the reader of a study; give --study FILE too"),
     ],
 )

@@ -120,7 +120,10 @@ def test_a_case_is_judged_before_and_after(reader: Visitor, model: TrainedModel,
     assert form_of(after) | {"mark": ""} == {"mark": "", "case": id, "stage": "after"}
     assert percent(estimate) in text_of(after)
     assert "40 before" in text_of(after)
-    assert reader.get(f"/room/cases/{id}").status_code == 200
+    judged = reader.get(f"/room/cases/{id}")
+    assert judged.status_code == 200
+    assert "Back to the study" in judged.text
+    assert not [other for other in reader.ids() if other != id and other in judged.text]
     assert judge(reader, 55, **{"reason-0": "the film"}).status_code == 303  # type: ignore[attr-defined]
     assert form_of(reader.get(STUDY).text)["case"] != id
     rows = rows_in(file)

@@ -139,3 +139,23 @@ def test_who_is_turned_away_is_told_when_to_come_back(model: TrainedModel, monke
     with Client(model) as client:
         answer = client.diagnose(MESSAGE)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_errands_take_their_turn_between_batches(worker: Worker, held: Held) -> None:
+    first = busy(worker, held)
+    errand = worker.run(lambda model: model.id)
+    failing = worker.run(lambda _: 1 / 0)
+    gone = worker.run(lambda _: pytest.fail("nobody waits for it any more"))
+    assert gone.cancel()
+    plain = worker.submit(CASES[1])
+    assert worker.waiting == 4
+    held.open.set()
+    assert errand.result(10) == worker.model.id
+    with pytest.raises(ZeroDivisionError):
+        failing.result(10)
+    assert plain.result(10).diagnosis.case == CASES[1].id
+    assert first.result(10).diagnosis.case == CASES[0].id
+    assert worker.is_alive
+    worker.close()
+    with pytest.raises(BusyError):
+        worker.run(lambda model: model.id)
