@@ -115,7 +115,7 @@ class Rotary(PositionEncoding):
             first, second = turned.chunk(2, dim=-1)
             partner = torch.cat([second, first], dim=-1)
         else:
-            partner = turned.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+            partner = torch.stack([turned[..., 1::2], turned[..., 0::2]], dim=-1).flatten(-2)
         turned = torch.addcmul(turned * cosine, partner, sine)
         return turned if is_whole else torch.cat([turned, heads[..., self._width :]], dim=-1)
 
