@@ -74,7 +74,7 @@ class Buffer:
     def read(self, slots: slice | Tensor) -> Float[Tensor, "batch head slot dim"]:
         """What stands in the slots."""
         parts = [tensor[:, :, slots].to(self.reads_as) for tensor in self.tensors]
-        return parts[0] if len(parts) == 1 else parts[0] * parts[1]
+        return parts[0] if len(parts) == 1 else parts[0].mul_(parts[1])  # the first is a copy, its type being another
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> None:
         """Replace each tensor, as when samples are reordered."""
