@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,18 @@ def test_what_the_schema_declares_of_the_study_heads_the_report(said: Said, run:
     assert WARNING in head
     assert CAUTION in head
     assert f"the schema declares: {WARNING}" in said.out
+
+
+def test_every_link_of_a_runs_checklists_leads_to_what_lies_in_its_folder(run: Path) -> None:
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for name in ("tripod_ai.md", "claim.md"):
+        items = [line for line in (run / name).read_text(encoding="utf-8").splitlines() if re.match(r"\| \d", line)]
+        for item in items:
+            links = re.findall(r"\]\(([^)]*)\)", item)
+            assert bool(links) != ("to be filled in by the authors" in item), item
+            for file, _, section in (link.partition("#") for link in links):
+                assert (run / file).is_file()
+                assert not section or f'id="{section}"' in page
 
 
 def test_the_rows_of_the_report_are_as_promised(run: Path) -> None:

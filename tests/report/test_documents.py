@@ -2,14 +2,16 @@
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from attending.case import Case
 from attending.evaluation.errors import worst_errors_text
-from attending.report import Conduct, write_report
+from attending.report import Conduct, Question, Report, write_report
 from attending.report.characteristics import characteristics_of
 from attending.report.checklists import BLANK, checklists
 from tests.baselines.drawn import draw
@@ -31,6 +33,40 @@ def test_every_link_of_a_checklist_leads_somewhere(tmp_path: Path) -> None:
             assert not section or f'id="{section}"' in page, link
         blanks = [item for item in items if BLANK in item]
         assert len(blanks) + len(links) == n
+
+
+NOTHING = (
+    *("No schema was recorded", "No patterns were recorded", "Nothing was recorded", "No record of de-identification"),
+    "Not run.",
+)
+    "No schema was recorded",
+    "No patterns were recorded",
+    "Nothing was recorded",
+    "No record of de-identification",
+    "Not run.",
+)
+
+
+def bare() -> Report:
+    """The report of a predictions file: nothing is known but the figures."""
+    empty = {"columns": (), "patterns": (), "kinds": (), "privacy": None, "provenance": {}, "model": {}, "undeclared": ()}
+    one = replace(report(), conduct=Conduct(kind="foreign", reason="a file", seed=0), **empty)  # type: ignore[arg-type]
+    return replace(one, flow=replace(one.flow, rows=None, patients=None), question=Question(target="condition"))
+
+
+@pytest.mark.parametrize("made", [report, bare])
+def test_what_a_checklist_links_to_says_something(made: Callable[[], Report], tmp_path: Path) -> None:
+    write_report(tmp_path, made())
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    linked = {item.place for items in checklists(made()).values() for item in items if item.place is not None}
+    for place in linked:
+        file, _, section = place.partition("#")
+        assert (tmp_path / file).is_file()
+        told = page.split(f'id="{section}"')[1].split("</section>")[0] if section else page.split("</main>")[0]
+        assert len(re.sub(r"<[^>]+>|\s", "", told)) > 40, place
+        assert not section or not any(nothing in told for nothing in NOTHING), place
+    assert "report.html#finding-1" in linked
+    assert ("report.html#schema" in linked) == (made is report)
 
 
 def test_ethics_funding_and_what_is_unstated_stay_blank() -> None:
