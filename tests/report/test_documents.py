@@ -39,12 +39,6 @@ NOTHING = (
     *("No schema was recorded", "No patterns were recorded", "Nothing was recorded", "No record of de-identification"),
     "Not run.",
 )
-    "No schema was recorded",
-    "No patterns were recorded",
-    "Nothing was recorded",
-    "No record of de-identification",
-    "Not run.",
-)
 
 
 def bare() -> Report:
