@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TIME_LIMIT_S = 120
-CONTRACT, CORE = "test_contract.py", "test_core.py"
+TIME_LIMIT_S = 600
+CONTRACT, CORE, NATIVE = "test_contract.py", "test_core.py", "test_native_sparse.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +159,52 @@ MUTANTS = (
     Mutant(fault="clusters by single linkage", file="clusters.py", tests=("test_clustered.py",),
            old="row = (of_low * between[sample, low] + of_high * between[sample, high]) / (of_low + of_high)",
            new="row = torch.minimum(between[sample, low], between[sample, high])"),
+    # native sparse
+    Mutant(fault="a run is seen from its first token on", file="block_choice.py", tests=(NATIVE,),
+           old="offsets = (runs.size - 1,) if", new="offsets = (0,) if"),
+    Mutant(fault="a run that mixes in a hidden token is seen", file="block_choice.py", tests=(NATIVE, CONTRACT),
+           old="        seen = seen & seen_keys(_at(scoring, starts + offset))",
+           new="        seen = seen_keys(_at(scoring, starts + offset))"),
+    Mutant(fault="blocks picked by the first head of a group", file="block_choice.py", tests=(NATIVE, CONTRACT),
+           old=".unflatten(1, (n_groups, -1)).sum(dim=2)", new=".unflatten(1, (n_groups, -1))[:, :, 0]"),
+    Mutant(fault="overlap starts one run early", file="block_choice.py", tests=(NATIVE,),
+           old='rounding_mode="floor") + 1 + torch', new='rounding_mode="floor") + torch'),
+    Mutant(fault="every overlap counts alike", file="block_choice.py", tests=(NATIVE,),
+           old="torch.maximum(first, start)).clamp(min=0)",
+           new="torch.maximum(first, start)).clamp(min=0, max=1)"),
+    Mutant(fault="neither the first nor the own block is sure to be read", file="block_choice.py", tests=(NATIVE, CONTRACT),
+           old="scores = torch.where(forced, torch.inf, important)", new="scores = important"),
+    Mutant(fault="blocks of which nothing is seen are picked", file="block_choice.py", tests=(NATIVE, CONTRACT),
+           old="torch.inf, important).masked_fill(~seen, -torch.inf)", new="torch.inf, important)"),
+    Mutant(fault="hidden keys of picked blocks are read", file="block_choice.py", tests=(NATIVE, CONTRACT),
+           old="return keys, valid & seen.expand(*keys.shape[:3], -1).gather(3, keys)", new="return keys, valid"),
+    Mutant(fault="many queries copy the blocks of the first group", file="block_choice.py", tests=(NATIVE,),
+           old="index, shape = (some.blocks + of_group)", new="index, shape = (some.blocks + 0 * of_group)"),
+    Mutant(fault="the place in a run forgotten", file="block_choice.py", tests=(NATIVE, CONTRACT),
+           old="self.inner((runs + self.place).flatten(3))", new="self.inner(runs.flatten(3))"),
+    Mutant(fault="gates shared out instead of each for itself", file="native_sparse.py", tests=(NATIVE, CONTRACT),
+           old="self.gate(x).sigmoid().unflatten(-1, (3, -1))", new="self.gate(x).unflatten(-1, (3, -1)).softmax(-2)"),
+    Mutant(fault="gates of two branches swapped", file="native_sparse.py", tests=(NATIVE, CONTRACT),
+           old="asked.gates[1] * selected + asked.gates[2] * window",
+           new="asked.gates[2] * selected + asked.gates[1] * window"),
+    Mutant(fault="the window reads the keys of the picked branch", file="native_sparse.py", tests=(NATIVE, CONTRACT),
+           old="self._turned(self.window_key, x, places)", new="self._turned(self.key, x, places)"),
+    Mutant(fault="runs turned by their places", file="native_sparse.py", tests=(CONTRACT,),
+           old='"run_key": self._heads(self.run_key, x)', new='"run_key": self._turned(self.run_key, x, places)'),
+    Mutant(fault="blocks count holes", file="native_sparse.py", tests=(NATIVE, CONTRACT),
+           old="places_tensor(grid.query_place, grid.device) if grid.query_count is None else grid.query_count",
+           new="places_tensor(grid.query_place, grid.device)"),
+    Mutant(fault="runs pooled over holes", file="native_sparse.py", tests=(NATIVE, CONTRACT),
+           old="pooling(held[name] if order is None else taken(held[name], order))", new="pooling(held[name])"),
+    Mutant(fault="a run pooled from one token late", file="native_sparse_cache.py",
+           old="first = (torch.tensor(done,", new="first = 1 + (torch.tensor(done,"),
+    Mutant(fault="a shorter sample remembers a run that is not whole", file="native_sparse_cache.py", tests=(NATIVE, CONTRACT),
+           old="None if min(n_new) == most else is_new", new="None"),
+    Mutant(fault="cropped runs are kept", file="native_sparse_cache.py", tests=(NATIVE, CONTRACT),
+           old="self._runs.crop([self._module.config.runs.whole(count) for count in kept])", new="pass"),
+    Mutant(fault="a wide ring reads one token less than its window", file="buffers.py", tests=(NATIVE, CONTRACT),
+           old="start = max(self.longest - n_new - self.lookback, 0)\n            first",
+           new="start = max(self.longest - n_new - self.lookback + 1, 0)\n            first"),
     # configurations
     Mutant(fault="scale of the configuration ignored", file="heads.py",
            old="return self.width**-0.5 if self.scale is None else self.scale", new="return self.width**-0.5"),

@@ -12,6 +12,7 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -74,12 +75,12 @@ def memory() -> None:
         print(f"{resamples} resamples: {found.stdout.strip()} MiB at the peak", flush=True)
 
 
-def coverage(cohorts: int) -> None:
+def coverage(cohorts: int, *, visits_per_patient: Sequence[int]) -> None:
     """The table of issue 5: how many of 100 intervals hold the truth, by n, events, AUROC and visits per patient."""
     from tests.evaluation.test_interval import coverage as covered
 
     started = False
-    for visits in (1, 5):
+    for visits in visits_per_patient:
         for n in (60, 100, 250, 1000):
             for events in (10, 20, 50, 100):
                 if events > n // 2:
@@ -99,10 +100,11 @@ def main() -> None:
     parser.add_argument("--everything", action="store_true")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--coverage", type=int, metavar="COHORTS")
+    parser.add_argument("--visits", type=int, nargs="+", default=[1, 5], metavar="N", help="visits per patient of --coverage")
     parser.add_argument("--resamples", type=int, default=1000)
     asked = parser.parse_args()
     if asked.coverage:
-        coverage(asked.coverage)
+        coverage(asked.coverage, visits_per_patient=asked.visits)
         return
     if asked.memory:
         memory()

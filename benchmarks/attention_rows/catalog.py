@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from benchmarks.attention_rows import clusters, cores, decoding, latents, looking, models, windows
+from benchmarks.attention_rows import clusters, cores, decoding, latents, looking, models, sparse, windows
 from benchmarks.attention_rows.measuring import Row, Run
 
 JOBS: Mapping[str, Callable[[Run], Iterator[Row]]] = {
@@ -19,6 +19,8 @@ JOBS: Mapping[str, Callable[[Run], Iterator[Row]]] = {
     "window-growth": windows.window_growth,
     "clustered": clusters.decode_clustered,
     "clustered-memory": clusters.clustered_memory,
+    "decode-sparse": sparse.decode_sparse,
+    "sparse-growth": sparse.sparse_growth,
     "weights": looking.weights_of_rows,
     "weights-layer": looking.weights_of_layer,
     "models": models.models,
