@@ -113,6 +113,17 @@ def test_the_decision_curve_agrees_with_a_confusion_matrix_at_every_threshold():
     assert curve.note == ""
 
 
+def test_calibration_and_net_benefit_worked_by_hand():
+    # Of ten patients at 0.25 two have it, of ten at 0.75 eight: log-odds ∓1.0986 observed as ∓1.3863, so the slope is 1.2619.
+    probability, truth = np.repeat([0.25, 0.75], 10), np.repeat([1, 0, 1, 0], [2, 8, 8, 2])
+    held = outcomes_of(probability, truth)
+    assert calibration_curve(held, "f0").line == pytest.approx((1.26186, 0.0), abs=1e-5)
+    # At 0.5 ten are acted on, eight rightly: 8/20 − 2/20 · 1. At 0.2 all are: 10/20 − 10/20 · 1/4, as for treating all.
+    curve = decision_curve({"m": held}, "f0", np.array([0.2, 0.5]))
+    assert curve.models["m"].tolist() == pytest.approx([0.375, 0.3])
+    assert curve.treat_all.tolist() == pytest.approx([0.375, 0.0])
+
+
 def test_a_decision_curve_transfers_only_from_a_cohort():
     held = binormal(300, events=150, auroc=0.8, seed=1)
     at = np.array([0.1, 0.2])
