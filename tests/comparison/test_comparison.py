@@ -69,6 +69,8 @@ def test_full_attention_grows_with_the_square_and_windows_with_the_length() -> N
         assert 0.99 < growth_of_flops(name, far) < 1.01
     # picking looks at every pair, however few it reads: still a square, only of small heads
     assert growth_of_flops("indexed", far) > 1.98
+    # and so does looking at every run, of which there are fewer by the stride
+    assert growth_of_flops("native sparse", far) > 1.98
 
 
 def test_growth_is_the_power_between_the_two_longest_lengths() -> None:
@@ -97,7 +99,7 @@ def test_peak_counts_what_lives_at_once() -> None:
     assert peak_bytes(lambda: given @ given.new_ones(1000)) == peak_bytes(lambda: given @ given.new_ones(1000)) == 4004
 
 
-@pytest.mark.parametrize("name", ["mha", "latent", "clustered", "windowed", "low rank"])
+@pytest.mark.parametrize("name", ["mha", "latent", "clustered", "native sparse", "windowed", "low rank"])
 def test_no_mechanism_holds_the_square(name: str) -> None:
     def peak(length: int) -> int:
         config = contender(name, Shape(dim=32, n_heads=2)).over(length)

@@ -19,6 +19,7 @@ from attending.attention.masks import present
 from attending.attention.mechanism import Mechanism, MechanismConfig
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias
+from attending.attention.tracing import title_of
 
 
 class ConversionError(AttentionError):
@@ -111,7 +112,7 @@ def grouped_config(config: MechanismConfig) -> GroupedConfig:
     """The configuration, if it is one that can be converted: multi-head or grouped-query attention."""
     if not isinstance(config, GroupedConfig):
         raise ConversionError(
-            f"convert: found {type(config).__name__.removesuffix('Config').lower()} attention, which has no keys and values by "
+            f"convert: found {title_of(config).partition(':')[0]} attention, which has no keys and values by "
             "head to convert; possible sources are multi-head and grouped-query attention"
         )
     return config

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attending.attention import LatentConfig, RotaryConfig, causal
+from attending.attention import GroupedConfig, LatentConfig, RotaryConfig, causal, name_of
 from attending.attention.conversion import (
     AlignedConversion,
     ConversionError,
@@ -22,6 +22,7 @@ from attending.attention.conversion import (
     watch,
 )
 from tests.attention.conversion.layers import DIM, causal_inputs, layer, tokens
+from tests.attention.examples import EXAMPLES
 
 
 class _Model(nn.Module):
@@ -101,6 +102,13 @@ def test_a_model_without_keys_by_head_is_refused_with_what_is_possible() -> None
         convert_layers(model, LatentConversion(), fit=None, held_out=lambda: None)
     with pytest.raises(ConversionError, match="found no multi-head or grouped-query attention in the model"):
         convert_layers(nn.Linear(2, 2), LatentConversion(), fit=None, held_out=lambda: None)
+
+
+@pytest.mark.parametrize("name", [name for name, one in EXAMPLES.items() if not isinstance(one.config, GroupedConfig)])
+def test_what_has_no_keys_by_head_is_refused_by_its_name_in_the_catalog(name: str) -> None:
+    config = EXAMPLES[name].config
+    with pytest.raises(ConversionError, match=f"found {name_of(config)} attention"):
+        convert_layers(nn.ModuleList([config.build()]), PooledConversion(n_kv_heads=1), fit=None, held_out=lambda: None)
 
 
 def test_the_budget_is_common_to_all_layers() -> None:
