@@ -228,40 +228,36 @@ def native_sparse(module: NativeSparseAttention, x: Tensor, seen: Tensor, contex
     runs = [range(first, first + c.run) for first in range(0, n - c.run + 1, c.stride)]
     blocks = [range(first, min(first + c.block, n)) for first in range(0, n, c.block)]
     overlap = torch.tensor([[len({*run} & {*block}) for block in blocks] for run in runs], dtype=x.dtype).view(len(runs), -1)
-    inside = torch.tensor([[token in run for token in range(n)] for run in runs], dtype=x.dtype).view(len(runs), n)
-    whole = [seen[:, 0, :, list(run)].all(-1) for run in runs]
+    inside = torch.tensor([[token in run for token in range(n)] for run in runs], dtype=x.dtype).view(len(runs), n) / c.run
     there = torch.stack([seen[:, 0, :, list(block)].any(-1) for block in blocks], -1)
+    whole = torch.stack([seen[:, 0, :, list(run)].all(-1) for run in runs], -1) if runs else there[..., :0]
     distance, behind = place[:, :, None] - place[:, None], torch.arange(n)[:, None] // c.block - torch.arange(len(blocks))
     near, always = (distance <= c.before) & (distance >= -c.after), (behind >= 0) & (behind < c.n_local)
     always[:, : c.n_first] = True
     gates = torch.sigmoid(x @ module.gate.weight.T + module.gate.bias).unflatten(-1, (3, c.n_heads))
 
-    def of(name: str, slot: int) -> Tensor:
+    def of(name: str, slot: int, turns: bool = False) -> Tensor:
         layer, own = getattr(module, name), slice(slot * c.width, (slot + 1) * c.width)
-        return torch.nn.functional.linear(x, layer.weight[own], layer.bias[own] if c.bias else None)
-
-    def turned(name: str, slot: int) -> Tensor:
-        return of(name, slot) if c.position is None else rotated(of(name, slot), c.position, place)
+        heads = torch.nn.functional.linear(x, layer.weight[own], layer.bias[own] if c.bias else None)
+        return rotated(heads, c.position, place) if turns and c.position is not None else heads
 
     outputs, all_weights, share = [], [], c.n_heads // c.n_kv_heads
     for group in range(c.n_kv_heads):
-        run_key, run_value = (
-            pooled_runs(getattr(module, f"{name}_pooling"), of(f"run_{name}", group), runs) for name in ("key", "value")
-        )
-        heads, scale = range(group * share, (group + 1) * share), scale_of(c)
-        visible = torch.stack(whole, -1) if runs else there[..., :0]
-        on_runs = [softmax_seen(of("query", head) @ run_key.mT * scale, visible) for head in heads]
+        run_key = pooled_runs(module.key_pooling, of("run_key", group), runs)
+        values = pooled_runs(module.value_pooling, of("run_value", group), runs), of("value", group), of("window_value", group)
+        heads = range(group * share, (group + 1) * share)
+        on_runs = [softmax_seen(of("query", head) @ run_key.mT * scale_of(c), whole) for head in heads]
         worth = torch.where(always, torch.inf, sum(on_runs) @ overlap).masked_fill(~there, -torch.inf)
         best = worth.argsort(dim=-1, descending=True, stable=True)[..., : c.n_selected]
         read = (torch.zeros_like(there).scatter(-1, best, True) & there).repeat_interleave(c.block, -1)[..., :n]
-        for head, on_run in zip(heads, on_runs, strict=True):
-            gate, q = gates[..., head, None].unbind(-2), turned("query", head)
-            on_read = softmax_seen(q @ turned("key", group).mT * scale, seen[:, head] & read)
-            on_near = softmax_seen(q @ turned("window_key", group).mT * scale, seen[:, head] & near)
-            weights = gate[0] * (on_run @ inside) / c.run + gate[1] * on_read + gate[2] * on_near
+        for head, found in zip(heads, ([one] for one in on_runs), strict=True):
+            for name, kept in (("key", read), ("window_key", near)):
+                scores = of("query", head, True) @ of(name, group, True).mT * scale_of(c)
+                found.append(softmax_seen(scores, seen[:, head] & kept))
+            outputs.append(sum(gates[:, :, i, head, None] * (found[i] @ values[i]) for i in range(3)))
+            found[0] = found[0] @ inside
+            weights = sum(gates[:, :, i, head, None] * found[i] for i in range(3))
             all_weights.append(weights / weights.sum(-1, keepdim=True).masked_fill(~seen[:, head].any(-1, keepdim=True), 1.0))
-            far = gate[0] * (on_run @ run_value) + gate[1] * (on_read @ of("value", group))
-            outputs.append(far + gate[2] * (on_near @ of("window_value", group)))
     output = torch.nn.functional.linear(torch.cat(outputs, -1), module.output.weight, module.output.bias)
     return torch.where(seen.any(-1).any(1)[..., None], output, 0.0), torch.stack(all_weights, 1)
 
