@@ -94,3 +94,19 @@ def test_a_class_that_the_test_part_lacks_leaves_its_finding_out_and_the_other_i
     assert all(row["value"] is not None or row["note"] for row in record["results"])
     assert "few events" in page
     assert said.code == 0
+
+
+def test_three_sites_left_out_in_turn_are_told_one_by_one_and_make_no_summary(tmp_path: Path) -> None:
+    entries = changed(lambda n, row: {"site": ("Nord", "Mitte", "Ost")[n // 2 % 3]}, n=90)
+    _, record, page = held(tmp_path, entries, *ASKED, "--protocol", "site", "--seeds", "1", "--threads", "1")
+    assert (record["protocol"]["kind"], record["protocol"]["folds"]) == ("site", 3)
+    assert "One site left out at a time" in page
+    assert "Each site judged by models that never saw it" in page
+    by_site = {row["slice_value"]: row for row in record["results"] if (row["slice"], row["metric"]) == ("site", "auroc")}
+    assert set(by_site) == {"Nord", "Mitte", "Ost"}
+    assert all((row["n"], row["events"]) == (30, 15) and row["low"] is not None for row in by_site.values())
+    summary = of(record, "auroc_over_sites")
+    assert summary["value"] is None
+    assert "3 sites with at least 10 events and as many without, fewer than 5" in summary["note"]
+    assert "fewer than 5" in page.split("<h3>Each site</h3>")[1].split("</section>")[0]
+    assert of(record, "auroc_within_site")["value"] is not None
