@@ -50,7 +50,7 @@ class _Kept(Generic[T]):
         held = self._held.get(question)
         if held is None or (held.done() and (held.cancelled() or held.exception() is not None)):
             held = asyncio.ensure_future(ask())
-            held.add_done_callback(_looked_at)
+            held.add_done_callback(looked_at)
             self._held[question] = held
             while len(self._held) > self._most:
                 self._held.popitem(last=False)
@@ -95,15 +95,6 @@ class Asking:
         if not all(math.isfinite(finding.probability) for finding in answered.diagnosis.findings):
             raise Problem(422, "no-number", "the model gives no number for this; take a value that is less extreme")
         return answered
-
-    async def answers(self, cases: Sequence[Case], *, within_seconds: float) -> tuple[Answered | None, ...]:
-        """Those answers that are there in time; the others go on being computed and are there the next time."""
-        asked = [asyncio.ensure_future(self.answer(case)) for case in cases]
-        for each in asked:
-            each.add_done_callback(_looked_at)
-        if asked:
-            await asyncio.wait(asked, timeout=within_seconds)
-        return tuple(self._answers.at_hand(case.id) for case in cases)
 
     async def weigh(self, case: Case) -> Weighed:
         """Shapley values over modalities, and the spread over networks."""
@@ -154,7 +145,7 @@ def _examined(
     return examine(config, model, case, explanation, curves=curves, reference=(), is_synthetic=is_synthetic)
 
 
-def _looked_at(future: "asyncio.Future[T]") -> None:
+def looked_at(future: "asyncio.Future[T]") -> None:
     """Whoever asked may have gone: an error that nobody waits for is not one to complain about."""
     if not future.cancelled():
         future.exception()

@@ -15,6 +15,7 @@ from attending.reading_room.change import Changed, changed
 from attending.reading_room.drawings import film_png
 from attending.reading_room.evidence import evidence_view
 from attending.reading_room.forms import Fields, fields_of, query_of
+from attending.reading_room.listing import Listing
 from attending.reading_room.pages import HEADERS, elsewhere
 from attending.reading_room.room import ReadingRoom
 from attending.reading_room.roster import Roster
@@ -34,7 +35,7 @@ from attending.service.problem import Problem
 
 PER_PAGE = 20
 PATIENCE_SECONDS = 0.4
-"""How long the list waits for its estimates: what is not there by then is fetched by the page itself."""
+"""How long the list waits for its rows: what is not there by then is fetched by the page itself."""
 HIDDEN = "a reader study runs here: what the model says of this case is shown after you have judged it"
 
 
@@ -48,6 +49,7 @@ class _Asked:
 
 def add_case_routes(app: FastAPI, room: ReadingRoom, roster: Roster) -> None:
     """The list and the case."""
+    listing = Listing(roster, room.asking, room.read)
 
     async def asked_for(request: Request) -> _Asked:
         number = roster.number_of(request.path_params["case"])
@@ -67,7 +69,7 @@ def add_case_routes(app: FastAPI, room: ReadingRoom, roster: Roster) -> None:
     async def cases(request: Request) -> Response:
         if room.study is not None:
             return elsewhere("/room/study")
-        return await _list(request, room, roster)
+        return await _list(request, room, roster, listing)
 
     @app.get("/room/cases/{case}", include_in_schema=False)
     async def case(request: Request) -> Response:
@@ -147,7 +149,7 @@ async def case_page(
     )
 
 
-async def _list(request: Request, room: ReadingRoom, roster: Roster) -> Response:
+async def _list(request: Request, room: ReadingRoom, roster: Roster, listing: Listing) -> Response:
     query = query_of(request.url.query)
     text = query.one("from")
     start = min(int(text), len(roster)) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
@@ -155,11 +157,9 @@ async def _list(request: Request, room: ReadingRoom, roster: Roster) -> Response
     has, lacks = (query.one(name) if query.one(name) in kinds else "" for name in ("has", "lacks"))
     id_holds = query.one("id").lower()[:64]
     found = await room.read(lambda: roster.looking_for(start=start, most=PER_PAGE, id_holds=id_holds, has=has, lacks=lacks))
-    held = await room.read(lambda: roster.cases(found.numbers))
-    answers = await room.asking.answers(held, within_seconds=PATIENCE_SECONDS)
+    read = await listing.rows(found.numbers, within_seconds=PATIENCE_SECONDS)
     rows = [
-        row_view(case, number + 1, answer, room.desk.model)
-        for case, number, answer in zip(held, found.numbers, answers, strict=True)
+        row_view(roster.ids[number], number + 1, row, room.desk.model) for number, row in zip(found.numbers, read, strict=True)
     ]
     is_filtered = bool(id_holds or has or lacks)
     return room.pages.page(

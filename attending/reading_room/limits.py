@@ -58,7 +58,7 @@ def limits_of(model: TrainedModel, schema: Schema, *, card: Mapping[str, Any]) -
         ("How the labels were made", _stated(schema.reference_standard)),
         ("Patients it was trained on", _stated(schema.population)),
         ("How they came into the table", _stated(schema.sampling.value)),
-        ("How many", n_told),
+        ("How many", n_told or "not stated: no model card lies beside the model"),
         ("When the question is asked", _stated(schema.prediction_time)),
         ("What it reads", reads),
         ("How far back", "not limited" if window is None else f"{window:g} hours before the question"),
@@ -93,7 +93,7 @@ def read_card(path: Path) -> Mapping[str, Any]:
 def _n_told(card: Mapping[str, Any]) -> str:
     data = card.get("data")
     if not isinstance(data, dict) or not isinstance(data.get("cases"), int):
-        return "not stated: no model card lies beside the model"
+        return ""
     events = data.get("events")
     with_finding = ", ".join(f"{name} {count}" for name, count in events.items()) if isinstance(events, dict) else ""
     told = f"{data['cases']} cases of {data.get('patients', 'an unknown number of')} patients"

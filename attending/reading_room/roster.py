@@ -11,14 +11,14 @@ from time import monotonic
 
 import numpy as np
 
-from attending.case import Case, CaseId, Evidence, kind_name
+from attending.case import Case, CaseId, kind_name
 from attending.privacy.ids import hashed
 from attending.records.rows import who_and_when
 from attending.streaming import Stream
 
 MOST_HELD = 48
 """Cases whose evidence is held: films of 512 × 512 take a megabyte each."""
-AT_ONCE = 20
+AT_ONCE = 4
 """Cases read together where one after the other is looked at."""
 
 
@@ -82,21 +82,17 @@ class Roster:
             if id_holds not in self.ids[number]:
                 continue
             if has or lacks:
-                kinds = self._kinds_of(number)
+                kinds = self.kinds_of(number)
                 if (has and has not in kinds) or (lacks and lacks in kinds):
                     continue
             numbers.append(number)
         return Found(numbers=tuple(numbers), onward=None)
 
-    def _kinds_of(self, number: int) -> tuple[str, ...]:
+    def kinds_of(self, number: int) -> tuple[str, ...]:
+        """The kinds of evidence that a case has, by name; read if it was not yet."""
         if number not in self._kinds:
             self.cases(range(number, min(number + AT_ONCE, len(self))))
         return self._kinds[number]
-
-
-def kinds_there(case: Case) -> frozenset[type[Evidence]]:
-    """The kinds of evidence that a case has."""
-    return frozenset(type(evidence) for evidence in case.evidence)
 
 
 def _ids(stream: Stream) -> tuple[CaseId, ...]:

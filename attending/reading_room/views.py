@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from attending.case import Case, kind_name
+from attending.case import kind_name
 from attending.drawing.contributions import signed
 from attending.explanation.drawn import NAMES
 from attending.explanation.neighbours import Neighbour
@@ -20,6 +20,7 @@ from attending.reading_room.change import Changed
 from attending.reading_room.drawings import bar
 from attending.reading_room.evidence import TOLD, EvidenceView
 from attending.reading_room.forms import Fields
+from attending.reading_room.listing import Row
 from attending.reading_room.words import SPREAD, percent, set_told
 from attending.service.worker import Answered
 
@@ -46,7 +47,7 @@ class AnswerView:
 
 @dataclass(frozen=True, kw_only=True)
 class RowView:
-    """A row of the list. `answer` None: it is being computed."""
+    """A row of the list. `answer` None: the case is being read."""
 
     id: str
     number: int
@@ -132,11 +133,13 @@ def answer_view(
     return AnswerView(estimates=tuple(estimates), abstained=None, guarantee=None if conformal is None else conformal.guarantee)
 
 
-def row_view(case: Case, number: int, answered: Answered | None, model: TrainedModel) -> RowView:
+def row_view(id: str, number: int, row: Row | None, model: TrainedModel) -> RowView:
     """A row of the list, with which of the model's modalities are there."""
-    there = tuple((NAMES.get(kind, kind_name(kind)), bool(case.of(kind))) for kind in model.tokenizers.by_kind)
-    answer = None if answered is None else answer_view(answered, model)
-    return RowView(id=str(case.id), number=number, there=there, answer=answer)
+    if row is None:
+        return RowView(id=id, number=number, there=(), answer=None)
+    names = {kind_name(kind): NAMES.get(kind, kind_name(kind)) for kind in model.tokenizers.by_kind}
+    there = tuple((told, name in row.kinds) for name, told in names.items())
+    return RowView(id=id, number=number, there=there, answer=answer_view(row.answered, model))
 
 
 def likeliest(answered: Answered) -> str | None:

@@ -81,10 +81,10 @@ def test_marks_can_be_switched_off_and_on(page: Page, address: str) -> None:
 def test_marks_are_measured_when_that_is_asked_for(page: Page, address: str) -> None:
     open_case(page, address)
     page.wait(MARKED)
-    assert "Not assessed" in page.text(".truth")
+    assert "Not assessed" in page.text("p.truth")
     page.click("[data-truth]")
-    page.wait("document.querySelector('.truth table')")
-    assert "this case, your data" in page.text(".truth")
+    page.wait("document.querySelector('#truth table')")
+    assert "this case, your data" in page.text("#truth")
     page.picture(PICTURES / "truth.png")
 
 

@@ -1,7 +1,9 @@
 """What is read: the list and the case, in words, with the numbers of predict and of the API, nothing made of hostile text."""
 
+import asyncio
 import io
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attending.case import Case
 from attending.model.trained import TrainedModel
+from attending.reading_room.asking import Asking
+from attending.reading_room.listing import Listing
 from attending.reading_room.pages import POLICY
 from attending.reading_room.room import RoomPlan
 from attending.reading_room.roster import Roster
 from attending.reading_room.words import percent
+from attending.service.desk import Desk
 from tests.command_line import call
 from tests.explanation.models_at_hand import EITHER, model_of
 from tests.reading_room.rooms import FORMULA, SCRIPT, Visitor, rows_of, stream_of, text_of
@@ -67,6 +73,31 @@ def test_the_estimates_are_those_of_predict_and_of_the_api(
             served = visitor.diagnose(case).json()["estimates"][0]["estimated_probability"]
             assert abs(finding["now"] - served) <= 1e-6
         assert f"<b>{percent(float(expected['p_calibrated']))}</b>" in visitor.get(f"/room/cases/{id}").text
+
+
+def test_the_list_waits_for_no_film(model: TrainedModel, table: Path) -> None:
+    """What is not read in time is read behind the page, once, and is there the next time."""
+    roster = Roster(stream_of(model, table))
+    read: list[int] = []
+
+    async def reading(work: Callable[[], tuple[Case, ...]]) -> tuple[Case, ...]:
+        cases = await asyncio.to_thread(work)
+        read.extend(roster.number_of(case.id) or 0 for case in cases)
+        return cases
+
+    async def turned() -> None:
+        desk = Desk(model, most_body_bytes=1)
+        listing = Listing(roster, Asking(desk), reading)
+        assert await listing.rows(range(10), within_seconds=0.0) == (None,) * 10
+        later = await asyncio.gather(*(listing.rows(range(5, 12), within_seconds=30.0) for _ in range(2)))
+        assert later[0] == later[1]
+        assert None not in later[0]
+        whole = await listing.rows(range(12), within_seconds=0.0)
+        assert [row.answered.diagnosis.case for row in whole if row] == list(roster.ids[:12])
+        desk.close()
+
+    asyncio.run(turned())
+    assert sorted(read) == list(range(12))
 
 
 def test_the_list_shows_what_is_there_and_the_estimate(visitor: Visitor, predicted: list[dict[str, str]]) -> None:

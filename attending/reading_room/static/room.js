@@ -79,10 +79,12 @@
   if (waiting) {
     const again = async (left) => {
       await new Promise((done) => setTimeout(done, 700));
+      const held = document.activeElement && document.activeElement.closest("[data-row]");
       try { await swap(location.pathname + location.search); } catch { return; }
+      if (held) (all("[data-row]").find((link) => link.href === held.href) || held).focus();
       if (left && one("[data-waiting]")) again(left - 1);
     };
-    again(20);
+    again(60);
   }
 
   // The film: zoom, move, window and level. The window is a line through the grey values, done by a filter.
