@@ -466,3 +466,18 @@ def test_every_figure_of_a_subgroup_stands_in_one_row():
         )
         assert with_interval(row).split(" ")[0] in told
     assert not cells(listed, SMALL_SITE)
+
+
+def test_too_few_cases_for_a_curve_leave_the_area_under_it():
+    few = replace(report(), curves=tuple(replace(one, coverage={}) for one in report().curves))
+    (area,) = whole_rows(report(), "aurc")
+    assert f"the area under it is {with_interval(area)}, best 0" in text(page(few))
+    assert "Risk against coverage" not in page(few)
+
+
+def test_what_is_folded_on_the_screen_is_open_on_paper():
+    html = page(report())
+    assert html.count("<details>") >= 2
+    printed = html.split("@media print")[1].split("</style>")[0]
+    # Chromium folds the content of details by content-visibility: a display of their children alone does not open them
+    assert "details::details-content { content-visibility: visible;" in printed
