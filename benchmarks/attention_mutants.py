@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TIME_LIMIT_S = 600
-CONTRACT, CORE, NATIVE = "test_contract.py", "test_core.py", "test_native_sparse.py"
+CONTRACT, CACHES, CORE, NATIVE = "test_contract.py", "test_contract_caches.py", "test_core.py", "test_native_sparse.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Mutant:
     file: str
     old: str
     new: str
-    tests: tuple[str, ...] = (CONTRACT,)
+    tests: tuple[str, ...] = (CONTRACT, CACHES)
 
 
 MUTANTS = (
@@ -107,9 +107,9 @@ MUTANTS = (
            tests=("test_grouped.py", CONTRACT),
            old="places_tensor(places, x.device)[:, chosen]", new="places_tensor(places, x.device)[:, : len(chosen)]"),
     # caches
-    Mutant(fault="slots read ahead where the mask has no entry for them", file="caching.py",
+    Mutant(fault="slots read ahead where the mask has no entry for them", file="caching.py", tests=(CACHES,),
            old="if is_slow and self._hides_empty else 1", new="if is_slow else 1"),
-    Mutant(fault="cropped slots keep what stood there", file="buffers.py", tests=("test_buffers.py", CONTRACT),
+    Mutant(fault="cropped slots keep what stood there", file="buffers.py", tests=("test_buffers.py", CACHES),
            old="tensor[sample, :, new:old] = 0", new="pass"),
     Mutant(fault="growing forgets the old tokens", file="buffers.py", tests=("test_buffers.py",),
            old="            new[:, :, : old.shape[2]] = old\n", new=""),
@@ -118,7 +118,7 @@ MUTANTS = (
            new="head = min(stop - start, n_slots - start % n_slots - 1)"),
     Mutant(fault="int8 scale of 128", file="buffers.py", tests=("test_buffers.py",),
            old="keepdim=True) / 127.0", new="keepdim=True) / 128.0"),
-    Mutant(fault="padding counted as tokens", file="buffers.py", tests=("test_buffers.py", CONTRACT),
+    Mutant(fault="padding counted as tokens", file="buffers.py", tests=("test_buffers.py", CACHES),
            old="if real is None else real.cumsum(dim=1) - 1", new=""),
     # latent and indexed
     Mutant(fault="rotary key of the latent not turned", file="latents.py",
@@ -196,13 +196,13 @@ MUTANTS = (
            new="places_tensor(grid.query_place, grid.device)"),
     Mutant(fault="runs pooled over holes", file="native_sparse.py", tests=(NATIVE, CONTRACT),
            old="pooling(held[name] if order is None else taken(held[name], order))", new="pooling(held[name])"),
-    Mutant(fault="a run pooled from one token late", file="native_sparse_cache.py",
+    Mutant(fault="a run pooled from one token late", file="native_sparse_cache.py", tests=(CACHES,),
            old="first = (torch.tensor(done,", new="first = 1 + (torch.tensor(done,"),
-    Mutant(fault="a shorter sample remembers a run that is not whole", file="native_sparse_cache.py", tests=(NATIVE, CONTRACT),
+    Mutant(fault="a shorter sample remembers a run that is not whole", file="native_sparse_cache.py", tests=(NATIVE, CACHES),
            old="None if min(n_new) == most else is_new", new="None"),
-    Mutant(fault="cropped runs are kept", file="native_sparse_cache.py", tests=(NATIVE, CONTRACT),
+    Mutant(fault="cropped runs are kept", file="native_sparse_cache.py", tests=(NATIVE, CACHES),
            old="self._runs.crop([self._module.config.runs.whole(count) for count in kept])", new="pass"),
-    Mutant(fault="a wide ring reads one token less than its window", file="buffers.py", tests=(NATIVE, CONTRACT),
+    Mutant(fault="a wide ring reads one token less than its window", file="buffers.py", tests=(NATIVE, CACHES),
            old="start = max(self.longest - n_new - self.lookback, 0)\n            first",
            new="start = max(self.longest - n_new - self.lookback + 1, 0)\n            first"),
     # configurations

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from attending.attention import AttentionError, GroupedConfig, LatentConfig, causal, everything, keep_keys
 from attending.attention.tracing import Trace, range_of, trace, traces_within
 from tests.attention.examples import BATCH, CONTEXT, EXAMPLES, LENGTH, Example, MaskKind, tokens
-from tests.attention.test_contract import built, crossing, sweep, sweep_with_masks
+from tests.attention.sweeps import built, crossing, sweep, sweep_with_masks
 
 FIRST_STEPS = {"queries", "unrotated queries"}
 
