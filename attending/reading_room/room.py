@@ -17,7 +17,7 @@ from attending.case import Case
 from attending.reading_room.asking import Asking
 from attending.reading_room.limits import limits_of
 from attending.reading_room.pages import FURNITURE, HEADERS, Renderer
-from attending.reading_room.roster import Roster
+from attending.reading_room.roster import Roster, RosterError
 from attending.reading_room.sessions import Sessions, session_in
 from attending.reading_room.study import Study
 from attending.service.credentials import Credentials
@@ -128,6 +128,12 @@ class ReadingRoom(Pages):
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._reader, work)
+        except RosterError:
+            raise Problem(
+                503, "table-changed", "the table has changed since it was opened; the service must be started again"
+            ) from None
+        except OSError:
+            raise Problem(503, "table", "the table or a file that it names cannot be read now; come back later") from None
         except ValueError:
             raise Problem(
                 422,

@@ -22,6 +22,10 @@ AT_ONCE = 4
 """Cases read together where one after the other is looked at."""
 
 
+class RosterError(ValueError):
+    """The table is no longer what it was when it was opened."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """Cases that were looked for, by their number, and the number from which to look on (None: the table has ended)."""
@@ -39,6 +43,7 @@ class Roster:
         self.ids = _ids(stream)
         self._number = {id: number for number, id in enumerate(self.ids)}
         self._held: OrderedDict[int, Case] = OrderedDict()
+        self._stamp = self._stamped()
         self._kinds: dict[int, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
@@ -54,6 +59,8 @@ class Roster:
 
     def cases(self, numbers: Sequence[int]) -> tuple[Case, ...]:
         """Cases by their numbers, in that order; neighbours in the table are read together."""
+        if self._stamped() != self._stamp:  # places of rows were noted when it was opened
+            raise RosterError(f"{self.name} has changed since it was opened; start the service again")
         found = {number: self._held[number] for number in numbers if number in self._held}
         for start, stop in _runs(sorted(set(numbers) - found.keys())):
             for number, case in zip(range(start, stop), self.stream.take_in(start, stop).intake.cases, strict=True):
@@ -87,6 +94,14 @@ class Roster:
                     continue
             numbers.append(number)
         return Found(numbers=tuple(numbers), onward=None)
+
+    def _stamped(self) -> tuple[int, int] | None:
+        """Size and time of the table's file; None where it is gone."""
+        try:
+            found = self.stream.plan.table.path.stat()
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
 
     def kinds_of(self, number: int) -> tuple[str, ...]:
         """The kinds of evidence that a case has, by name; read if it was not yet."""

@@ -87,7 +87,10 @@ class _Sitting:
             for number, name in enumerate(self.study.findings)
         ]
         page = self._page(request, place, case, questions, answer)
-        await asyncio.to_thread(self.study.show, reader)  # the clock runs from here on
+        try:
+            await asyncio.to_thread(self.study.show, reader)  # the clock runs from here on
+        except OSError:
+            raise _unwritable() from None
         return page
 
     async def judge(self, request: Request) -> Response:
@@ -113,9 +116,7 @@ class _Sitting:
         except NotNowError:
             raise _not_now() from None
         except OSError:
-            raise Problem(
-                503, "study-file", "the study's file cannot be written, so nothing was kept; free some space"
-            ) from None
+            raise _unwritable() from None
         return elsewhere(STUDY)
 
     def _keep(self, reader: str, place: Place, questions: Sequence[Question], answer: "_Answer | None") -> None:
@@ -171,6 +172,10 @@ class _Answer:
     diagnosis: Diagnosis
     view: AnswerView
     shares: SharesView | None
+
+
+def _unwritable() -> Problem:
+    return Problem(503, "study-file", "the study's file cannot be written, so nothing was kept; free some space")
 
 
 def _not_now() -> Problem:

@@ -144,6 +144,38 @@ def test_other_methods_and_media_types_are_told(visitor: Visitor) -> None:
     )
 
 
+def test_a_table_that_changes_or_goes_is_told_and_not_misread(model: TrainedModel, table: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "cases.csv"
+    copied.write_bytes(table.read_bytes())
+    with Visitor(model, RoomPlan(stream=stream_of(model, copied))) as visitor:
+        id = visitor.ids()[30]
+        lines = copied.read_bytes().splitlines(keepends=True)
+        copied.write_bytes(b"".join([lines[0], *reversed(lines[1:])]))
+        changed = visitor.get(f"/room/cases/{id}")
+        assert changed.status_code == 503
+        assert "must be started again" in text_of(changed.text)
+        copied.unlink()
+        assert visitor.get(f"/room/cases/{id}").status_code == 503
+        assert visitor.get("/room/model").status_code == 200
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.one_of(
+        st.binary(max_size=200), st.text(max_size=60).map(str.encode), st.just(b"&" * 9000), st.just(b"drop=1;off=%00%ff")
+    )
+)
+def test_no_form_is_a_5xx(visitor: Visitor, body: bytes) -> None:
+    for path in ("if", "if.json"):
+        answer = visitor.ask(
+            "POST",
+            f"/room/cases/{visitor.ids()[1]}/{path}",
+            content=body,
+            headers={"content-type": "application/x-www-form-urlencoded"},
+        )
+        assert answer.status_code in (200, 413, 422)
+
+
 WORDS = st.one_of(
     st.text(max_size=20),
     st.sampled_from(

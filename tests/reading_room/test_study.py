@@ -1,6 +1,7 @@
 """A reader study: the reader's own order, nothing of the model before the first judgement, and a file that survives a kill."""
 
 import csv
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,6 +214,22 @@ def test_a_torn_end_is_cut_and_asked_again(model: TrainedModel, table: Path, fil
             form = form_of(reader.get(STUDY).text)
             assert (form["case"], form["stage"]) == (id, "before")
             assert file.read_bytes() == whole[: -len(last)]
+
+
+def test_what_cannot_be_written_is_not_taken_for_kept(reader: Visitor, file: Path) -> None:
+    form = form_of(reader.get(STUDY).text)
+    before = file.read_bytes()
+    assert reader.room.study is not None
+    held = reader.room.study._file
+    writable, held._file = held._file, os.open(file, os.O_RDONLY)
+    refused = reader.send(STUDY, {**form, "judgement-0": 7})
+    assert refused.status_code == 503
+    assert "nothing was kept" in refused.text
+    os.close(held._file)
+    held._file = writable
+    assert file.read_bytes() == before
+    assert reader.send(STUDY, {**form, "judgement-0": 8}).status_code == 303
+    assert rows_in(file)[-1]["judgement"] == "8"
 
 
 def test_a_file_of_something_else_is_refused(model: TrainedModel, table: Path, file: Path) -> None:
