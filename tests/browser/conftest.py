@@ -18,18 +18,11 @@ PICTURES = Path(os.environ.get("PICTURES", Path(__file__).parents[2] / "out" / "
 """Where screenshots are written."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of this folder drive a browser."""
-    for item in items:
-        if Path(item.fspath).parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.browser)
-            if WHY_NOT is not None:
-                item.add_marker(pytest.mark.skip(reason=WHY_NOT))
-
-
 @pytest.fixture(scope="session")
 def tabs() -> Iterator[Callable[[], Page]]:
     """Opens tabs."""
+    if WHY_NOT is not None:
+        pytest.skip(WHY_NOT)
     with chromium() as tab:
         yield tab
 

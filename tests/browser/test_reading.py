@@ -8,6 +8,7 @@ import pytest
 from tests.browser.chromium import Page
 from tests.browser.conftest import PICTURES
 
+pytestmark = pytest.mark.browser
 MARKED = "document.querySelector('[data-part=looking]')?.dataset.marks === 'on'"
 SECOND = "document.querySelectorAll('[data-row]')[1]"
 SCRIPTED, NOTHING = 40, 43

@@ -14,6 +14,8 @@ from tests.browser.conftest import PICTURES
 from tests.reading_room.rooms import stream_of
 from tests.service.asking import listening
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
