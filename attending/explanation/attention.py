@@ -5,7 +5,7 @@ that ask the model. Through blocks of self-attention the flow is rolled out: hal
 it read (Abnar and Zuidema 2020, section 3). The weights are those of the mechanism in use, whichever it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from attending.diagnosis import Explanation
 from attending.explanation.explainer import Explainer, ExplainerConfig, column_of
 from attending.explanation.opened import OpenCase
 from attending.model.diagnoser import Diagnoser
-from attending.model.tokens import Kind
+from attending.model.tokens import Inputs, Kind
 from attending.model.trained import TrainedModel
 
 
@@ -44,17 +44,7 @@ class Attention(Explainer):
 
     def explain(self, case: Case, finding: str) -> Explanation:
         """Weights that sum to what the query does not give to learned tokens."""
-        column = column_of(self.model.task, finding)
-        opened = OpenCase(self.model, case)
-        inputs = self.model.tokenizers.batch([case], self.model.task).inputs
-        total = np.zeros(len(opened))
-        for network in self.model.networks:
-            network.eval()
-            with torch.inference_mode():
-                there = {kind: each.to(network.register.device) for kind, each in inputs.items()}
-                looked = network.weights(there)[0, :, column].mean(dim=0).double().cpu().numpy()
-            total += opened.by_place(_by_kind(looked, opened)) / len(self.model.networks)
-        return _explanation(AttentionConfig.name, finding, opened, total)
+        return _explained(self.model, case, finding, method=AttentionConfig.name, look=_last_look)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,21 +68,34 @@ class AttentionFlow(Explainer):
 
     def explain(self, case: Case, finding: str) -> Explanation:
         """Weights that sum to what does not come from learned tokens. Without blocks the same as `attention`."""
-        column = column_of(self.model.task, finding)
-        opened = OpenCase(self.model, case)
-        inputs = self.model.tokenizers.batch([case], self.model.task).inputs
-        total = np.zeros(len(opened))
-        for network in self.model.networks:
-            there = {kind: each.to(network.register.device) for kind, each in inputs.items()}
-            flow = _flow(network, there, opened)[column].double().cpu().numpy()
-            total += opened.by_place(_by_kind(flow, opened)) / len(self.model.networks)
-        return _explanation(AttentionFlowConfig.name, finding, opened, total)
+        return _explained(self.model, case, finding, method=AttentionFlowConfig.name, look=_flow)
+
+
+Look = Callable[[Diagnoser, Mapping[Kind, Inputs], OpenCase], Tensor]
+"""What each finding's query takes from each token of a case, [finding, token], the register first."""
 
 
 @torch.no_grad()
-def _flow(network: Diagnoser, inputs: dict, opened: OpenCase) -> Tensor:
-    """What each finding's query takes from each token, the register first."""
-    network.eval()
+def _explained(model: TrainedModel, case: Case, finding: str, *, method: str, look: Look) -> Explanation:
+    """What the finding's query takes from each place, the mean over networks."""
+    column, opened = column_of(model.task, finding), OpenCase(model, case)
+    total = np.zeros(len(opened))
+    for network in model.networks:
+        network.eval()
+        inputs = {kind: each.to(network.register.device) for kind, each in opened.inputs.items()}
+        taken = look(network, inputs, opened)[column].double().cpu().numpy()
+        total += opened.by_place(_by_kind(taken, opened)) / len(model.networks)
+    weights = tuple(zip(opened.places, map(float, total), strict=True))
+    return Explanation(finding=finding, method=method, weights=weights)
+
+
+def _last_look(network: Diagnoser, inputs: Mapping[Kind, Inputs], _: OpenCase) -> Tensor:
+    """The weights of the readout, the mean over heads."""
+    return network.weights(inputs)[0].mean(dim=0)
+
+
+def _flow(network: Diagnoser, inputs: Mapping[Kind, Inputs], opened: OpenCase) -> Tensor:
+    """The same, carried back through every block and summary."""
     traced = traces_within(network, lambda: network(inputs))
     layers = {name: calls[0].weights[0].mean(dim=0) for name, calls in traced.items() if calls}
     flow = layers["readout.attention"]
@@ -118,8 +121,3 @@ def _by_kind(of_token: np.ndarray, opened: OpenCase) -> dict[Kind, np.ndarray]:
         start += len(places)
     assert start == len(of_token)
     return found
-
-
-def _explanation(method: str, finding: str, opened: OpenCase, total: np.ndarray) -> Explanation:
-    weights = tuple(zip(opened.places, map(float, total), strict=True))
-    return Explanation(finding=finding, method=method, weights=weights)

@@ -6,6 +6,7 @@ out is absent. With six modalities these are 64 answers. Not about places within
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -78,14 +79,12 @@ class Shapley(Explainer):
 
     def all_shares(self, case: Case) -> Mapping[str, Shares]:
         """The values for every finding of the task, from one set of answers."""
-        kinds = tuple(self.model.tokenizers.by_kind)
-        present = [kind for kind in kinds if case.of(kind)]
+        present = [kind for kind in self.model.tokenizers.by_kind if case.of(kind)]
         if not present:
             raise ExplanationError("the case has no evidence of a kind that the model reads; there is nothing to explain")
-        asked = [_only(case, [k for k, is_in in zip(present, row, strict=True) if is_in], among=kinds)
-                 for row in coalitions(len(present))]  # fmt: skip
+        kept = [tuple(compress(present, row)) for row in coalitions(len(present))]
         is_exclusive = self.model.task.exclusive
-        worth = score_of(self.model.probability(asked), is_exclusive=is_exclusive)
+        worth = score_of(self.model.probability_of_subsets(case, kept), is_exclusive=is_exclusive)
         found = {}
         for column, finding in enumerate(self.model.task.findings):
             values = shapley_values(worth[:, column])
@@ -97,10 +96,3 @@ class Shapley(Explainer):
                 unit=unit_of(is_exclusive=is_exclusive),
             )
         return found
-
-
-def _only(case: Case, kept: Sequence[type[Evidence]], *, among: Sequence[type[Evidence]]) -> Case:
-    for kind in among:
-        if kind not in kept:
-            case = case.without(kind)
-    return case

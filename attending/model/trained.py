@@ -6,7 +6,7 @@ sums. No pickle. It answers any case, also the empty one, and says what was miss
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,7 @@ from attending.model.catalog import (
 from attending.model.diagnoser import Diagnoser, DiagnoserConfig, Tokenizers
 from attending.model.settling import Settling
 from attending.model.switches import Switch
+from attending.model.tokens import Inputs, Kind
 
 FORMAT = 3
 READABLE = (2, FORMAT)
@@ -83,6 +84,19 @@ class TrainedModel:
     def probability(self, cases: Sequence[Case]) -> Float[np.ndarray, "case finding"]:
         """Calibrated probability of each recorded label, in the order of `task.findings`."""
         return self.settling.calibrated(self.raw_probability(cases))
+
+    def probability_of_subsets(
+        self, case: Case, kept: Sequence[Collection[type[Evidence]]]
+    ) -> Float[np.ndarray, "subset finding"]:
+        """Calibrated, of the case as if it had evidence of those kinds only, a row per entry of `kept`.
+
+        The same as `probability` of the case rebuilt for each entry, but a film or a note is read once for all of them.
+        """
+        pieces = [np.zeros((0, len(self.task.findings)))]
+        for start in range(0, len(kept), EVALUATION_BATCH):
+            inputs = self.tokenizers.subsets(case, kept[start : start + EVALUATION_BATCH])
+            pieces.append(np.mean([_said(network.eval(), inputs, task=self.task) for network in self.networks], axis=0))
+        return self.settling.calibrated(np.concatenate(pieces))
 
     def diagnose(self, cases: Sequence[Case]) -> tuple[Diagnosis, ...]:
         """Estimated probability of each recorded label, its conformal set, what was missing, and why none is given if so."""
@@ -221,13 +235,17 @@ def network_probabilities(
     """One network's probabilities as float64, some hundred cases at a time; rows of an exclusive task sum to 1."""
     network.eval()
     pieces = [np.zeros((0, len(task.findings)))]
-    device = network.register.device
-    with torch.inference_mode():
-        for start in range(0, len(cases), EVALUATION_BATCH):
-            batch = tokenizers.batch(cases[start : start + EVALUATION_BATCH], task).to(device)
-            logits = network(batch.inputs).double()
-            pieces.append((logits.softmax(dim=-1) if task.exclusive else logits.sigmoid()).cpu().numpy())
+    for start in range(0, len(cases), EVALUATION_BATCH):
+        pieces.append(_said(network, tokenizers.batch(cases[start : start + EVALUATION_BATCH], task).inputs, task=task))
     return np.concatenate(pieces)
+
+
+@torch.inference_mode()
+def _said(network: Diagnoser, inputs: Mapping[Kind, Inputs], *, task: Task) -> Float[np.ndarray, "case finding"]:
+    device = network.register.device
+    logits = network({kind: each.to(device) for kind, each in inputs.items()}).double()
+    found: np.ndarray = (logits.softmax(dim=-1) if task.exclusive else logits.sigmoid()).cpu().numpy()
+    return found
 
 
 def _restored(config: DiagnoserConfig, plain: Mapping[str, Any]) -> Tokenizers:

@@ -20,6 +20,7 @@ from attending.explanation import (
     WindowOcclusionConfig,
     explainer_named,
 )
+from attending.explanation.games import coalitions, shapley_values
 from attending.explanation.opened import OpenCase
 from attending.explanation.scale import score_of
 from attending.explanation.vicinity import vicinity
@@ -52,6 +53,36 @@ def test_modalities_add_up_to_the_answer(model: TrainedModel) -> None:
             assert share.empty == pytest.approx(ends[0, column], abs=1e-5)
             assert set(share.values) == {kind for kind in model.tokenizers.by_kind if case.of(kind)}
             assert max(abs(value) for value in share.values.values()) > 1e-3
+
+
+def test_shares_are_those_of_cases_rebuilt_and_each_kind_is_read_once(
+    model: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    for tokenizer in model.tokenizers.by_kind.values():
+        plain = tokenizer.read
+
+        def counted(cases, plain=plain):
+            read.append(len(cases))
+            return plain(cases)
+
+        monkeypatch.setattr(tokenizer, "read", counted)
+    for case in (*CASES[:6], WHOLE):
+        read.clear()
+        found = Shapley(model).all_shares(case)
+        assert read == [2] * len(model.tokenizers.by_kind)  # with its kind and without, for all networks
+        present = [kind for kind in model.tokenizers.by_kind if case.of(kind)]
+        cases = []
+        for row in coalitions(len(present)):
+            cases.append(case)
+            for kind in set(model.tokenizers.by_kind) - {one for one, is_in in zip(present, row, strict=True) if is_in}:
+                cases[-1] = cases[-1].without(kind)
+        worth = score_of(model.probability(cases), is_exclusive=model.task.exclusive)
+        for column, finding in enumerate(model.task.findings):
+            expected = dict(zip(present, shapley_values(worth[:, column]), strict=True))
+            assert found[finding].values == pytest.approx(expected, rel=0, abs=1e-9)
+            assert found[finding].empty == pytest.approx(worth[0, column], rel=0, abs=1e-9)
+            assert found[finding].full == pytest.approx(worth[-1, column], rel=0, abs=1e-9)
 
 
 def test_an_opened_case_answers_as_the_model(model: TrainedModel) -> None:
