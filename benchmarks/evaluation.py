@@ -75,13 +75,13 @@ def memory() -> None:
         print(f"{resamples} resamples: {found.stdout.strip()} MiB at the peak", flush=True)
 
 
-def coverage(cohorts: int, *, visits_per_patient: Sequence[int]) -> None:
+def coverage(cohorts: int, *, visits_per_patient: Sequence[int], patients: Sequence[int]) -> None:
     """The table of issue 5: how many of 100 intervals hold the truth, by n, events, AUROC and visits per patient."""
     from tests.evaluation.test_interval import coverage as covered
 
     started = False
     for visits in visits_per_patient:
-        for n in (60, 100, 250, 1000):
+        for n in patients:
             for events in (10, 20, 50, 100):
                 if events > n // 2:
                     continue
@@ -101,10 +101,11 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--coverage", type=int, metavar="COHORTS")
     parser.add_argument("--visits", type=int, nargs="+", default=[1, 5], metavar="N", help="visits per patient of --coverage")
+    parser.add_argument("--patients", type=int, nargs="+", default=[60, 100, 250, 1000], metavar="N", help="of --coverage")
     parser.add_argument("--resamples", type=int, default=1000)
     asked = parser.parse_args()
     if asked.coverage:
-        coverage(asked.coverage, visits_per_patient=asked.visits)
+        coverage(asked.coverage, visits_per_patient=asked.visits, patients=asked.patients)
         return
     if asked.memory:
         memory()
