@@ -136,12 +136,12 @@ class NativeSparseAttention(HeadedAttention):
     ) -> Iterator[Step]:
         asked, held, scoring, order = self._looked_up(x, mask=mask, context=context, positions=positions, bias=bias)
         of_order, is_turned = ordered(scoring, order), isinstance(self.config.position, RotaryConfig)
-        yield step("queries", asked.plain, "batch head query dim", "projected, split into heads; runs meet these")
+        yield step("queries", asked.plain, "batch head query dim", "projected; they meet the runs")
         if is_turned:
-            yield step("rotated queries", asked.turned, "batch head query dim", "turned by the place; tokens meet these")
+            yield step("rotated queries", asked.turned, "batch head query dim", "turned; they meet the keys")
         for name, prefix, key in BRANCHES:
-            told = f"runs of {self.config.run} tokens, pooled" if key == "run" else "projected, split into heads"
-            turned = ", turned by the place" if key == "key" and is_turned else ""
+            told = f"runs of {self.config.run}, pooled" if key == "run" else "projected"
+            turned = ", turned" if key == "key" and is_turned else ""
             yield step(f"{name} keys", held[f"{prefix}key"], f"batch kv_head {key} dim", told + turned)
             yield step(f"{name} values", held[f"{prefix}value"], f"batch kv_head {key} value", told)
         runs = over(whole_seen(of_order, self.config.runs), scoring)
@@ -149,16 +149,16 @@ class NativeSparseAttention(HeadedAttention):
             asked.plain, held["run_key"], runs, of="compressed", key="run", weights="compressed weights"
         )
         important = self._important(compressed.weights, of_order)
-        yield step("importance", important, "batch kv_head query block", "compressed weights by overlap, summed over heads")
+        yield step("importance", important, "batch kv_head query block", "weights on runs, by overlap")
         picked = self._picked(compressed.weights, of_order)
-        yield step("picked", picked.among(important.shape[3]), "batch kv_head query block", f"{self.config.n_selected} or all")
+        yield step("picked", picked.among(important.shape[3]), "batch kv_head query block", f"{self.config.n_selected} of those seen")
         tokens = over(self._read(picked, of_order, order), scoring)
         selected = yield from weighed(asked.turned, held["key"], tokens, of="selected", weights="selected weights")
         near = yield from weighed(asked.turned, held["window_key"], self._near(scoring), of="window", weights="window weights")
         found, heads = (compressed, selected, near), torch.zeros_like(asked.plain)
-        yield step("gates", asked.gates.squeeze(-1), "branch batch head query", "sigmoid: compressed, selected, window")
+        yield step("gates", asked.gates.squeeze(-1), "branch batch head query", "sigmoids, one a branch")
         shares = self._shares(asked.gates, tuple(one.weights for one in found), order)
-        yield step("weights", shares, "batch head query key", "shares by gate; a run's over its tokens")
+        yield step("weights", shares, "batch head query key", "shares by the gates")
         for gate, (name, prefix, _), one in zip(asked.gates, BRANCHES, found, strict=True):
             heads = heads + gate * (yield from mixed(one.weights, held[f"{prefix}value"], of=name))
         yield step("heads", heads, "batch head query value", "branches × gates, summed")

@@ -50,6 +50,17 @@ def test_capacity_is_the_next_power_of_two(length: int) -> None:
     assert capacity < max(2 * length, 17)
 
 
+def test_a_ring_wider_than_its_window_reads_the_window_alone_where_it_lies_in_one_piece() -> None:
+    ring = Ring({"n": (1, 1)}, batch=1, capacity=50, lookback=4, **KIND)
+    ring.extended(numbered(0, 30), None)
+    held, places = ring.extended(numbered(30, 32), None)
+    assert places == range(26, 32)
+    assert held["n"].flatten().tolist() == list(range(26, 32))
+    ring.extended(numbered(32, 51), None)
+    held, places = ring.extended(numbered(51, 52), None)  # 47, 48 and 49 stand at the end, 50 and 51 at the beginning
+    assert places_tensor(places, CPU).shape == held["n"].flatten()[None].shape == (1, 50)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     chunks=st.lists(st.integers(1, 9), min_size=1, max_size=8),
