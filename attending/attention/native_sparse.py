@@ -148,10 +148,10 @@ class NativeSparseAttention(HeadedAttention):
         compressed = yield from weighed(
             asked.plain, held["run_key"], runs, of="compressed", key="run", weights="compressed weights"
         )
-        important = self._important(compressed.weights, of_order)
+        important, picked = self._important(compressed.weights, of_order), self._picked(compressed.weights, of_order)
         yield step("importance", important, "batch kv_head query block", "weights on runs, by overlap")
-        picked = self._picked(compressed.weights, of_order)
-        yield step("picked", picked.among(important.shape[3]), "batch kv_head query block", f"{self.config.n_selected} of those seen")
+        marked, told = picked.among(important.shape[3]), f"{self.config.n_selected} of those seen"
+        yield step("picked", marked, "batch kv_head query block", told)
         tokens = over(self._read(picked, of_order, order), scoring)
         selected = yield from weighed(asked.turned, held["key"], tokens, of="selected", weights="selected weights")
         near = yield from weighed(asked.turned, held["window_key"], self._near(scoring), of="window", weights="window weights")
