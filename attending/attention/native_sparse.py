@@ -56,7 +56,10 @@ _HELD_AT_ONCE = 8 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class NativeSparseConfig(NativeSparseShape):
-    """See `NativeSparseShape`: the defaults are the paper's sizes, which other lengths and widths will want otherwise."""
+    """See `NativeSparseShape`. Short sequences and narrow heads want smaller sizes than the paper's, which are the defaults.
+
+    Without a causal mask a query may see runs and pick blocks behind it, too; its window has two sides where `after` says so.
+    """
 
     def build(self) -> "NativeSparseAttention":
         return NativeSparseAttention(self)
