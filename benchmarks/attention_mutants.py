@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TIME_LIMIT_S = 600
 CONTRACT, CACHES, CORE, NATIVE = "test_contract.py", "test_contract_caches.py", "test_core.py", "test_native_sparse.py"
+BLOCKS = "test_block_choice.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,27 +161,27 @@ MUTANTS = (
            old="row = (of_low * between[sample, low] + of_high * between[sample, high]) / (of_low + of_high)",
            new="row = torch.minimum(between[sample, low], between[sample, high])"),
     # native sparse
-    Mutant(fault="a run is seen from its first token on", file="block_choice.py", tests=(NATIVE,),
+    Mutant(fault="a run is seen from its first token on", file="block_choice.py", tests=(BLOCKS, NATIVE),
            old="offsets = (runs.size - 1,) if", new="offsets = (0,) if"),
-    Mutant(fault="a run that mixes in a hidden token is seen", file="block_choice.py", tests=(NATIVE, CONTRACT),
+    Mutant(fault="a run that mixes in a hidden token is seen", file="block_choice.py", tests=(BLOCKS, NATIVE),
            old="        seen = seen & seen_keys(_at(scoring, starts + offset))",
            new="        seen = seen_keys(_at(scoring, starts + offset))"),
-    Mutant(fault="blocks picked by the first head of a group", file="block_choice.py", tests=(NATIVE, CONTRACT),
+    Mutant(fault="blocks picked by the first head of a group", file="block_choice.py", tests=(BLOCKS, NATIVE),
            old=".unflatten(1, (n_groups, -1)).sum(dim=2)", new=".unflatten(1, (n_groups, -1))[:, :, 0]"),
-    Mutant(fault="overlap starts one run early", file="block_choice.py", tests=(NATIVE,),
+    Mutant(fault="overlap starts one run early", file="block_choice.py", tests=(BLOCKS, NATIVE),
            old='rounding_mode="floor") + 1 + torch', new='rounding_mode="floor") + torch'),
-    Mutant(fault="every overlap counts alike", file="block_choice.py", tests=(NATIVE,),
+    Mutant(fault="every overlap counts alike", file="block_choice.py", tests=(BLOCKS, NATIVE),
            old="torch.maximum(first, start)).clamp(min=0)",
            new="torch.maximum(first, start)).clamp(min=0, max=1)"),
-    Mutant(fault="neither the first nor the own block is sure to be read", file="block_choice.py", tests=(NATIVE, CONTRACT),
+    Mutant(fault="neither the first nor the own block is sure", file="block_choice.py", tests=(BLOCKS, NATIVE),
            old="scores = torch.where(forced, torch.inf, important)", new="scores = important"),
-    Mutant(fault="blocks of which nothing is seen are picked", file="block_choice.py", tests=(NATIVE, CONTRACT),
+    Mutant(fault="blocks of which nothing is seen are picked", file="block_choice.py", tests=(BLOCKS, NATIVE),
            old="torch.inf, important).masked_fill(~seen, -torch.inf)", new="torch.inf, important)"),
-    Mutant(fault="hidden keys of picked blocks are read", file="block_choice.py", tests=(NATIVE, CONTRACT),
+    Mutant(fault="hidden keys of picked blocks are read", file="block_choice.py", tests=(BLOCKS, NATIVE),
            old="return keys, valid & seen.expand(*keys.shape[:3], -1).gather(3, keys)", new="return keys, valid"),
-    Mutant(fault="many queries copy the blocks of the first group", file="block_choice.py", tests=(NATIVE,),
+    Mutant(fault="many queries copy the blocks of the first group", file="block_choice.py", tests=(BLOCKS, NATIVE),
            old="index, shape = (some.blocks + of_group)", new="index, shape = (some.blocks + 0 * of_group)"),
-    Mutant(fault="the place in a run forgotten", file="block_choice.py", tests=(NATIVE, CONTRACT),
+    Mutant(fault="the place in a run forgotten", file="block_choice.py", tests=(BLOCKS, NATIVE),
            old="self.inner((runs + self.place).flatten(3))", new="self.inner(runs.flatten(3))"),
     Mutant(fault="gates shared out instead of each for itself", file="native_sparse.py", tests=(NATIVE, CONTRACT),
            old="self.gate(x).sigmoid().unflatten(-1, (3, -1))", new="self.gate(x).unflatten(-1, (3, -1)).softmax(-2)"),
