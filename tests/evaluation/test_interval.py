@@ -208,3 +208,15 @@ def test_a_fold_count_is_taken_from_the_protocol():
     areas = [len(rows) for rows in question(held, "f0", numbering=Numbering.of(held)).folds[0]]
     assert areas == [20] * 5
     assert all(a <= b for a, b in pairwise(one(held).probability))
+
+
+@pytest.mark.parametrize(("events", "method"), [(40, "t with"), (150, "t with"), (400, "percentile bootstrap")])
+def test_percentiles_are_taken_only_from_two_hundred_of_a_class(events, method):
+    held = binormal(1000, events=events, auroc=0.85, seed=3)
+    asked = question(held, "f0", numbering=Numbering.of(held))
+    metrics = [METRICS[name] for name in ("auprc", "brier", "log_loss", "aurc")]
+    (found,) = measure([(asked, metrics)], n_clusters=1000, resamples=60, seed=0)
+    for metric in metrics:
+        low, high, told = interval_of(asked, metric, found[metric.name], 0.95)
+        assert told.startswith(method)
+        assert low < found[metric.name].value < high
