@@ -15,11 +15,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from attending.attention.conversion.conversion import Conversion, Converted, Seen, check_group_size, need_calibration
-from attending.attention.conversion.factors import best_directions, roots
+from attending.attention.conversion.factors import best_directions, spectrum
 from attending.attention.conversion.groups import Group, find_groups
 from attending.attention.conversion.pairs import pairs_of
 from attending.attention.conversion.statistics import LayerStatistics, gather_statistics
-from attending.attention.conversion.weights import HeadWeights, beside_projections, filled, grouped_state, read_weights
+from attending.attention.conversion.weights import (
+    Draft,
+    HeadWeights,
+    beside_projections,
+    drafted,
+    grouped_state,
+    read_constant,
+    read_heads,
+    read_output,
+)
 from attending.attention.grouped import GroupedAttention, GroupedConfig
 from attending.attention.positions import AlibiConfig
 
@@ -39,7 +48,9 @@ class AlignedConversion(Conversion):
         work = _Alignment(layer, gather_statistics(layer, seen))
         stays = isinstance(layer.config.position, AlibiConfig) or any(one.bias_differs_by_head for one in seen)
         groups = _neighbours(layer.config.kv_heads, self.n_kv_heads) if stays else work.groups(self.n_kv_heads)
-        return work.merged(groups)
+        draft = work.merged(groups)
+        del work
+        return draft.built(like=layer)
 
 
 def _neighbours(n_heads: int, n_groups: int) -> tuple[Group, ...]:
@@ -52,16 +63,14 @@ class _Alignment:
 
     def __init__(self, layer: GroupedAttention, statistics: LayerStatistics) -> None:
         self.layer, self.config, self.statistics = layer, layer.config, statistics
-        self.weights = read_weights(layer)
         self.pairs = pairs_of(layer.config)
         self.share = layer.config.n_heads // layer.config.kv_heads
         self.width = layer.config.width
         self.aligns_keys = layer.config.qk_norm_eps is None
-        w = self.weights
-        self.keys = torch.cat([w.key, w.key_bias[..., None]], dim=-1)
-        self.values = torch.cat([w.value, w.value_bias[..., None]], dim=-1)
-        near = torch.einsum("hoe,hof->hef", w.output, w.output) * statistics.value_share[:, None, None]
-        self.value_metric = self._by_kv_head(near)
+        # Queries and outputs are read where they are needed: in float64 they are a good part of a model of few layers.
+        self.keys, self.values = (read_heads(projection, self.width) for projection in (layer.key, layer.value))
+        output = read_output(layer)
+        self.value_metric = self._by_kv_head(output.mT @ output * statistics.value_share[:, None, None])
         self.key_metric = self._by_kv_head(statistics.query)
 
     def _by_kv_head(self, of_heads: Float[Tensor, "head a b"]) -> Float[Tensor, "kv_head a b"]:
@@ -90,7 +99,7 @@ class _Alignment:
         return find_groups(kv_heads, n_groups, loss)
 
     def _gram(self, maps: Tensor, metric: Tensor, tokens: Tensor) -> Float[Tensor, "kv_head row kv_head row"]:
-        weighed = roots(metric)[0] @ maps if maps.shape[1] else maps
+        weighed = spectrum(metric).power(0.5) @ maps if maps.shape[1] else maps
         return torch.einsum("hrs,st,gqt->hrgq", weighed, tokens, weighed)
 
     def _pair_weights(self) -> Float[Tensor, "kv_head pair"]:
@@ -102,34 +111,35 @@ class _Alignment:
     def _weighed_pairs(self) -> Tensor:
         return self.pairs.complex_of(self.keys) * self._pair_weights().sqrt()[..., None]
 
-    def merged(self, groups: tuple[Group, ...]) -> Converted:
+    def merged(self, groups: tuple[Group, ...]) -> Draft:
         """The layer in which each group has one KV head."""
-        w, config, n = self.weights, self.config, len(groups)
+        config, n = self.config, len(groups)
         key, value = self.keys.new_zeros(n, self.width, self.keys.shape[-1]), self.values.new_zeros(n, *self.values.shape[1:])
-        query = torch.cat([w.query, w.query_bias[..., None]], dim=-1).clone()
-        output, constant = w.output.clone(), w.output_bias.clone()
+        query, output = read_heads(self.layer.query, self.width), read_output(self.layer)
+        constant = read_constant(self.layer.output)
         cancels = config.softcap is None and not config.sinks
         for number, group in enumerate(groups):
             up, value[number] = self._shared(self.values, self.value_metric, self.statistics.value_tokens, group)
             for place, kv_head in enumerate(group):
                 for head in range(kv_head * self.share, (kv_head + 1) * self.share):
-                    output[head] = w.output[head] @ up[place]
                     if cancels:
                         missed = (self.values[kv_head] - up[place] @ value[number]) @ self.statistics.mean_token[head]
-                        constant += w.output[head] @ missed
+                        constant += output[head] @ missed
+                    output[head] = output[head] @ up[place]
             if self.aligns_keys:
                 self._merge_keys(group, key[number], query, drops_constant=cancels)
             else:
                 key[number] = self.keys[list(group)].mean(dim=0)
         order = [kv * self.share + i for group in groups for kv in group for i in range(self.share)]
+        query, output = query[order], output[order]
         made = HeadWeights(
-            query=query[order][..., :-1],
-            query_bias=query[order][..., -1],
+            query=query[..., :-1],
+            query_bias=query[..., -1],
             key=key[..., :-1],
             key_bias=key[..., -1],
             value=value[..., :-1],
             value_bias=value[..., -1],
-            output=output[order],
+            output=output,
             output_bias=constant,
         )
         new = replace(config, n_kv_heads=n, output_bias=config.output_bias or bool(constant.any()))
@@ -139,7 +149,7 @@ class _Alignment:
         told = f"{config.kv_heads} KV heads aligned and merged in {n}: " + " ".join(
             "+".join(str(head) for head in group) for group in groups
         )
-        return Converted(layer=filled(new, state, like=self.layer), heads=tuple(order), told=told)
+        return drafted(new, state, heads=tuple(order), told=told, like=self.layer)
 
     def _shared(self, maps: Tensor, metric: Tensor, tokens: Tensor, group: Group) -> tuple[Tensor, Tensor]:
         """For each member the map from the shared head, and the shared head: exact where a member stays alone."""

@@ -26,12 +26,12 @@ from attending.attention.conversion.conversion import (
     need_calibration,
     refuse_extras,
 )
-from attending.attention.conversion.factors import Directions, best_directions
+from attending.attention.conversion.factors import Directions, best_directions, energies
 from attending.attention.conversion.measured import output_error
 from attending.attention.conversion.pairs import pairs_of
 from attending.attention.conversion.ranks import falling, share_out
 from attending.attention.conversion.statistics import LayerStatistics, gather_statistics
-from attending.attention.conversion.weights import filled, read_weights
+from attending.attention.conversion.weights import Draft, drafted, read_constant, read_heads, read_output
 from attending.attention.grouped import GroupedAttention, GroupedConfig
 from attending.attention.latent import LatentConfig
 from attending.attention.positions import RotaryConfig
@@ -80,25 +80,29 @@ class LatentConversion(Conversion):
     def convert(self, layer: GroupedAttention, seen: Sequence[Seen]) -> Converted:
         self.check(layer.config)
         if self.latent_dim is None:
-            return _Compression(layer, None).at_full_size()
+            return _Compression(layer, None).at_full_size().built(like=layer)
         work = _Compression(layer, self._statistics(layer, seen))
-        if self.rope_dim is not None or not work.n_rotary:
-            return work.cut(self.latent_dim, self.rope_dim or 0)
-        return work.best_cut(self.latent_dim, seen if self.by == "output" else ())
+        if self.rope_dim is None and work.n_rotary:
+            return work.best_cut(self.latent_dim, seen if self.by == "output" else ())
+        draft = work.cut(self.latent_dim, self.rope_dim or 0)
+        del work
+        return draft.built(like=layer)
 
     def planned(self, layers: Sequence[tuple[GroupedAttention, Sequence[Seen]]]) -> tuple[Conversion, ...]:
         """What each layer remembers: shares of the common budget, by what is foretold to be lost of each layer's output."""
         if self.latent_dim is None or self.ranks == "even":
             return tuple(self for _ in layers)
-        curves = []
-        for layer, seen in layers:
-            self.check(layer.config)
-            work = _Compression(layer, self._statistics(layer, seen))
-            curves.append(falling([loss / work.scale for loss in work.losses(self.rope_dim)]))
+        curves = [self._foretold(layer, seen) for layer, seen in layers]
         # A number costs bytes for every token remembered, and layers over different contexts remember more or fewer.
         tokens = [_tokens(seen) for _, seen in layers]
         given = share_out(curves, self.latent_dim * sum(tokens), costs=tokens)
         return tuple(replace(self, latent_dim=n) for n in given)
+
+    def _foretold(self, layer: GroupedAttention, seen: Sequence[Seen]) -> list[float]:
+        """The share of a layer's output that is lost with 0, 1, 2, … numbers."""
+        self.check(layer.config)
+        work = _Compression(layer, self._statistics(layer, seen))
+        return falling([loss / work.measure.scale for loss in work.losses(self.rope_dim)])
 
     def _statistics(self, layer: GroupedAttention, seen: Sequence[Seen]) -> LayerStatistics | None:
         if self.by == "weights":
@@ -122,60 +126,80 @@ def full_size(source: GroupedConfig) -> tuple[int, int]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Rotary:
-    """The components that stay rotary, their pair of each, how each head's queries reach them, and what of the keys is left."""
+    """The components that stay rotary: the pair of each, how each head's queries reach them, and what is lost."""
 
     pair: tuple[int, ...]
     down: Complex[Tensor, "component source"]
     up: Complex[Tensor, "component kv_head"]
-    left: Complex[Tensor, "kv_head pair source"]
     lost: float
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Measure:
+    """What of a layer's statistics is asked for while it is cut; without statistics every weight counts alike.
+
+    `metric` are the blocks by which rows of keys, then of values count, `tokens` how their sources do.
+    """
+
+    metric: Float[Tensor, "block width width"] | None = None
+    tokens: Float[Tensor, "source source"] | None = None
+    mean_token: Float[Tensor, "head source"] | None = None
+    turning: Complex[Tensor, " pair"] | None = None
+    coherence: float = 1.0
+    scale: float = 1.0
+
+
+def _measure(layer: GroupedAttention, statistics: LayerStatistics, of_key: Tensor) -> _Measure:
+    """One latent serves keys and values, which are missed on different tokens: the mean of the two moments serves both."""
+    output = read_output(layer)
+    near = output.mT @ output * statistics.value_share[:, None, None]
+    of_value = near.unflatten(0, (layer.config.kv_heads, -1)).sum(dim=1)
+    of_keys, of_values = (
+        float(moment.diagonal().sum().clamp(min=1e-300)) for moment in (statistics.key_tokens, statistics.value_tokens)
+    )
+    return _Measure(
+        metric=torch.cat([of_key * of_keys, of_value * of_values]),
+        tokens=(statistics.key_tokens / of_keys).add_(statistics.value_tokens, alpha=1 / of_values).div_(2),
+        mean_token=statistics.mean_token,
+        turning=statistics.turning,
+        coherence=statistics.coherence,
+        scale=max(statistics.output_energy, 1e-300),
+    )
+
+
 class _Compression:
-    """One layer at work. Without statistics every weight counts alike."""
+    """One layer at work.
+
+    Holds as little as it can: all of a layer's weights in float64 are a good part of a model of few layers, and so is every
+    moment of its tokens.
+    """
 
     def __init__(self, layer: GroupedAttention, statistics: LayerStatistics | None) -> None:
-        self.layer, self.config, self.statistics = layer, layer.config, statistics
-        self.weights, self.pairs = read_weights(layer), pairs_of(layer.config)
-        self.share = layer.config.n_heads // layer.config.kv_heads
-        w = self.weights
-        self.keys = torch.cat([w.key, w.key_bias[..., None]], dim=-1)
-        self.values = torch.cat([w.value, w.value_bias[..., None]], dim=-1)
+        self.layer, self.config, self.pairs = layer, layer.config, pairs_of(layer.config)
+        self.maps = torch.stack([read_heads(projection, layer.config.width) for projection in (layer.key, layer.value)])
+        self.keys, self.values = self.maps
         self.n_rotary, _ = full_size(layer.config)
-        self.scale = float(torch.tensor(1.0)) if statistics is None else max(statistics.output_energy, 1e-300)
-        self._components = self._principal() if self.pairs.first else []
+        if statistics is None:
+            self.measure, self._components = _Measure(), self._principal(None, None)
+        else:
+            of_key = statistics.query.unflatten(0, (layer.config.kv_heads, -1)).sum(dim=1)
+            self._components = self._principal(of_key, statistics.rotary_tokens)
+            self.measure = _measure(layer, statistics, of_key)
 
-    @property
-    def key_metric(self) -> Float[Tensor, "kv_head width width"] | None:
-        return None if self.statistics is None else self.statistics.query.unflatten(0, (-1, self.share)).sum(dim=1)
-
-    @property
-    def value_metric(self) -> Float[Tensor, "kv_head width width"] | None:
-        if self.statistics is None:
-            return None
-        near = torch.einsum("hoe,hof->hef", self.weights.output, self.weights.output)
-        return (near * self.statistics.value_share[:, None, None]).unflatten(0, (-1, self.share)).sum(dim=1)
-
-    def _principal(self) -> list[Directions]:
+    def _principal(self, of_key: Tensor | None, tokens: Tensor | None) -> list[Directions]:
         """For each frequency the components of the keys of all heads."""
-        rows = self.pairs.complex_of(self.keys)
         found = []
-        for pair in range(rows.shape[1]):
-            metric = tokens = None
-            if self.statistics is not None:
-                first, second = self.pairs.first[pair], self.pairs.second[pair]
-                of_key = self.key_metric
-                assert of_key is not None
-                counts = (of_key[:, first, first] + of_key[:, second, second]) / 2
-                metric, tokens = counts[:, None, None], self.statistics.rotary_tokens
-            found.append(best_directions(rows[:, pair], metric=metric, tokens=tokens))
+        for first, second in zip(self.pairs.first, self.pairs.second, strict=True):
+            metric = None if of_key is None else ((of_key[:, first, first] + of_key[:, second, second]) / 2)[:, None, None]
+            rows = torch.complex(self.keys[:, first], self.keys[:, second])
+            found.append(best_directions(rows, metric=metric, tokens=tokens))
         return found
 
     def rotary(self, rope_dim: int) -> _Rotary:
         """The `rope_dim / 2` components whose rotation is missed most, and the rest."""
         n_pairs = len(self.pairs.first)
-        coherence = 1.0 if self.statistics is None else self.statistics.coherence
-        still = torch.ones(n_pairs) if self.statistics is None else 1.0 - self.statistics.turning.abs() ** 2
+        turning = self.measure.turning
+        still = torch.ones(n_pairs) if turning is None else 1.0 - turning.abs() ** 2
         price = [
             (float(component.energy[rank] * still[pair]), pair, rank)
             for pair, component in enumerate(self._components)
@@ -183,36 +207,31 @@ class _Compression:
         ]
         price.sort(key=lambda one: -one[0])
         chosen = sorted(((pair, rank) for _, pair, rank in price[: rope_dim // 2]))
-        left = self.pairs.complex_of(self.keys).clone()
-        for pair, rank in chosen:
-            component = self._components[pair]
-            left[:, pair] -= component.up[:, rank, None] * component.down[rank]
-        nothing = left.new_zeros(0)
+        nothing = torch.zeros(0, dtype=torch.complex128, device=self.keys.device)
+        n_heads, _, n_source = self.keys.shape
         return _Rotary(
             pair=tuple(pair for pair, _ in chosen),
-            down=torch.stack([self._components[p].down[r] for p, r in chosen]) if chosen else nothing.view(0, left.shape[-1]),
-            up=torch.stack([self._components[p].up[:, r] for p, r in chosen]) if chosen else nothing.view(0, len(left)),
-            left=left,
-            lost=sum(energy for energy, _, _ in price[rope_dim // 2 :]) * coherence,
+            down=torch.stack([self._components[p].down[r] for p, r in chosen]) if chosen else nothing.view(0, n_source),
+            up=torch.stack([self._components[p].up[:, r] for p, r in chosen]) if chosen else nothing.view(0, n_heads),
+            lost=sum(energy for energy, _, _ in price[rope_dim // 2 :]) * self.measure.coherence,
         )
 
-    def latent(self, rotary: _Rotary | None) -> Directions:
-        """The directions of the latent: of keys as far as they are not rotary, and of values."""
-        keys = self.keys.clone()
+    def latent(self, rotary: _Rotary | None, size: int) -> tuple[Float[Tensor, "size source"], Float[Tensor, "row size"]]:
+        """The latent of this size: how tokens become it, and how keys (as far as they are not rotary) and values are read."""
+        found = best_directions(self._in_latent(rotary), metric=self.measure.metric, tokens=self.measure.tokens)
+        return found.down[:size].clone(), found.up[:, :size].clone()  # not parts of all directions, which may go
+
+    def _in_latent(self, rotary: _Rotary | None) -> Float[Tensor, "row source"]:
+        """Keys, as far as they are not rotary, above values."""
+        maps = self.maps if rotary is None else self.maps.clone()
         if rotary is not None:
-            turning = 1.0 if self.statistics is None else self.statistics.turning[:, None]
-            self.pairs.put(keys, rotary.left * turning * self.pairs.amplitude)
-        maps = torch.cat([keys.flatten(0, 1), self.values.flatten(0, 1)])
-        if self.statistics is None:
-            return best_directions(maps[:, :-1], metric=None, tokens=None)
-        of_key, of_value = self.key_metric, self.value_metric
-        assert of_key is not None
-        assert of_value is not None
-        # One latent serves both, and keys and values are missed on different tokens: the mean of the two moments serves both.
-        as_keys, as_values = self.statistics.key_tokens, self.statistics.value_tokens
-        of_keys, of_values = (float(moment.diagonal().sum().clamp(min=1e-300)) for moment in (as_keys, as_values))
-        tokens = (as_keys / of_keys + as_values / of_values) / 2
-        return best_directions(maps, metric=torch.cat([of_key * of_keys, of_value * of_values]), tokens=tokens)
+            left = self.pairs.complex_of(self.keys)
+            for pair, up, down in zip(rotary.pair, rotary.up, rotary.down, strict=True):
+                left[:, pair] -= up[:, None] * down
+            turning = 1.0 if self.measure.turning is None else self.measure.turning[:, None]
+            self.pairs.put(maps[0], left.mul_(turning * self.pairs.amplitude))
+        rows = maps.flatten(0, 2)
+        return rows[:, :-1] if self.measure.tokens is None else rows
 
     def losses(self, rope_dim: int | None) -> list[float]:
         """What is foretold to be lost with 0, 1, 2, … numbers, the rotary part as given or as is best for each."""
@@ -232,7 +251,7 @@ class _Compression:
     def _losses_with(self, rope: int) -> list[float]:
         """What is lost with a latent of 0, 1, 2, … beside a rotary part of this size."""
         rotary = self.rotary(rope) if self.n_rotary else None
-        energy = self.latent(rotary).energy
+        energy = energies(self._in_latent(rotary), metric=self.measure.metric, tokens=self.measure.tokens)
         tails = [*energy.flip(0).cumsum(0).flip(0).tolist(), 0.0]
         return [(0.0 if rotary is None else rotary.lost) + tail for tail in tails[: full_size(self.config)[1] + 1]]
 
@@ -250,32 +269,34 @@ class _Compression:
         options |= {rope for rope in (least + least % 2,) if rope < total}
         foretold = {rope: self._losses_with(rope)[min(total - rope, full)] for rope in options}
         best = sorted(options, key=lambda rope: foretold[rope])[: _TRIED if seen else 1]
-        made = [self.cut(min(total - rope, full), rope) for rope in best]
-        if len(made) == 1:
-            return made[0]
-        return min(made, key=lambda one: output_error(self.layer, one, seen[:_TRIED_ON]).output)
+        made = self.cut(min(total - best[0], full), best[0]).built(like=self.layer)
+        error = output_error(self.layer, made, seen[:_TRIED_ON]).output if len(best) > 1 else 0.0
+        for rope in best[1:]:  # one at a time: each is as large as a layer
+            other = self.cut(min(total - rope, full), rope).built(like=self.layer)
+            if (tried := output_error(self.layer, other, seen[:_TRIED_ON]).output) < error:
+                made, error = other, tried
+        return made
 
-    def at_full_size(self) -> Converted:
+    def at_full_size(self) -> Draft:
         """The same layer over latents."""
         rotary, full = full_size(self.config)
         return self.cut(full, rotary)
 
-    def cut(self, latent_dim: int, rope_dim: int) -> Converted:
+    def cut(self, latent_dim: int, rope_dim: int) -> Draft:
         """The layer that remembers so much."""
-        config, w, width = self.config, self.weights, self.config.width
+        config, width = self.config, self.config.width
         rotary = self.rotary(rope_dim) if self.n_rotary else None
-        found = self.latent(rotary)
-        down, up = found.down[:latent_dim], found.up[:, :latent_dim]
+        down, up = self.latent(rotary, latent_dim)
         key_up, value_up = up.chunk(2)
         key_up, value_up = (part.unflatten(0, (config.kv_heads, width)) for part in (key_up, value_up))
         is_all_rotary = rotary is not None and rope_dim == self.n_rotary and not self.pairs.rest
         nope_dim = 1 if is_all_rotary else width
         if is_all_rotary:
             key_up = key_up[:, :1] * 0.0
-        of_head = torch.arange(config.kv_heads).repeat_interleave(self.share)
-        query = torch.cat([w.query, w.query_bias[..., None]], dim=-1)
+        of_head = torch.arange(config.kv_heads).repeat_interleave(config.n_heads // config.kv_heads)
+        query = read_heads(self.layer.query, width)
         parts = [query[:, :nope_dim] * (0.0 if is_all_rotary else 1.0)]
-        remembered = [torch.nn.functional.pad(down[:, : w.key.shape[-1]], (0, 1))]
+        remembered = [torch.nn.functional.pad(down[:, : self.keys.shape[-1] - 1], (0, 1))]
         if rotary is not None and rotary.pair:
             pair = list(rotary.pair)
             # The queries of a head meet every component of its frequency, through its own share in it.
@@ -283,7 +304,8 @@ class _Compression:
             parts.append(_interleaved(met) * self.pairs.amplitude)
             remembered.append(_interleaved(rotary.down[None])[0])
         scale = config.score_scale * (nope_dim + rope_dim) ** 0.5
-        queries, kept = torch.cat(parts, dim=1) * scale, torch.cat(remembered)
+        queries, kept = torch.cat(parts, dim=1).mul_(scale), torch.cat(remembered)
+        del query, parts
         constant = self._constant(value_up[of_head] @ remembered[0])
         frequencies = tuple(self.pairs.frequencies[list(rotary.pair)].tolist()) if rotary is not None else ()
         new = LatentConfig(
@@ -307,20 +329,21 @@ class _Compression:
             "latent_down.bias": kept[..., -1],
             "key_up.weight": key_up[of_head].flatten(0, 1),
             "value_up.weight": value_up[of_head].flatten(0, 1),
-            "output.weight": w.output.transpose(0, 1).flatten(1),
+            "output.weight": self.layer.output.weight.detach(),
             "output.bias": constant,
         }
-        made = filled(new, {f"projections.{name}": tensor for name, tensor in state.items()}, like=self.layer)
-        return Converted(layer=made, heads=tuple(range(config.n_heads)), told=self._told(latent_dim, rope_dim))
+        state = {f"projections.{name}": tensor for name, tensor in state.items()}
+        heads, told = tuple(range(config.n_heads)), self._told(latent_dim, rope_dim)
+        return drafted(new, state, heads=heads, told=told, like=self.layer)
 
     def _constant(self, kept: Float[Tensor, "head width source"]) -> Float[Tensor, " dim"]:
         """The output bias: with it what the latent misses of the mean value, and the biases of values."""
-        w, of_head = self.weights, torch.arange(self.config.kv_heads).repeat_interleave(self.share)
-        if self.statistics is None:
-            missed = w.value_bias[of_head]
+        of_head = torch.arange(self.config.kv_heads).repeat_interleave(self.config.n_heads // self.config.kv_heads)
+        if self.measure.mean_token is None:
+            missed = self.values[of_head, :, -1]
         else:
-            missed = torch.einsum("hws,hs->hw", self.values[of_head] - kept, self.statistics.mean_token)
-        return w.output_bias + torch.einsum("how,hw->o", w.output, missed)
+            missed = torch.einsum("hws,hs->hw", self.values[of_head] - kept, self.measure.mean_token)
+        return read_constant(self.layer.output) + torch.einsum("how,hw->o", read_output(self.layer), missed)
 
     def _told(self, latent_dim: int, rope_dim: int) -> str:
         rotary, full = full_size(self.config)

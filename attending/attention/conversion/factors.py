@@ -35,36 +35,70 @@ def best_directions(
     the tokens does. Solved on the shorter side of the maps.
     """
     if maps.shape[0] <= maps.shape[1]:
-        return _by_rows(maps, metric, tokens)
-    near = maps.mH @ (maps if metric is None else _times(metric, maps))
-    root, back = (None, None) if tokens is None else roots(tokens)
-    if root is not None:
-        near = root.to(maps.dtype) @ near @ root.to(maps.dtype)
-    energy, vectors = _sorted(near)
-    if root is None or back is None:
+        energy, vectors, root = _of_rows(maps, metric, tokens)
+        down = vectors.mH @ (maps if root is None else _times(root.power(0.5), maps))
+        return Directions(up=vectors if root is None else _times(root.power(-0.5), vectors), down=down, energy=energy)
+    energy, vectors, root = _of_source(maps, metric, tokens)
+    if root is None:
         return Directions(up=maps @ vectors, down=vectors.mH, energy=energy)
-    up, down = maps @ (root.to(maps.dtype) @ vectors), vectors.mH @ back.to(maps.dtype)
-    return Directions(up=up, down=down, energy=energy)
+    up = maps @ (root.power(0.5).to(maps.dtype) @ vectors)
+    return Directions(up=up, down=vectors.mH @ root.power(-0.5).to(maps.dtype), energy=energy)
 
 
-def _by_rows(maps: Tensor, metric: Tensor | None, tokens: Tensor | None) -> Directions:
-    if metric is None:
-        root, back, weighed = None, None, maps
-    else:
-        root, back = roots(metric)
-        weighed = _times(root, maps)
-    energy, vectors = _sorted(weighed @ (weighed if tokens is None else weighed @ tokens.to(maps.dtype)).mH)
-    return Directions(up=vectors if back is None else _times(back, vectors), down=vectors.mH @ weighed, energy=energy)
+def energies(
+    maps: Float[Tensor, "row source"],
+    *,
+    metric: Float[Tensor, "block part part"] | None,
+    tokens: Float[Tensor, "source source"] | None,
+) -> Float[Tensor, " direction"]:
+    """What each of `best_directions` carries, without the directions."""
+    is_wide = maps.shape[0] <= maps.shape[1]
+    return (_of_rows if is_wide else _of_source)(maps, metric, tokens)[0]
 
 
-def roots(metric: Float[Tensor, "*block row row"]) -> tuple[Float[Tensor, "*block row row"], Float[Tensor, "*block row row"]]:
-    """The square roots of symmetric metrics, and their inverses."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spectrum:
+    """Eigenvalues, all above 0, and eigenvectors of symmetric metrics."""
+
+    values: Float[Tensor, "*block row"]
+    vectors: Float[Tensor, "*block row row"]
+
+    def power(self, exponent: float) -> Float[Tensor, "*block row row"]:
+        """The metrics to a power: 0.5 are their square roots, −0.5 the inverses of those."""
+        return self.vectors * (self.values**exponent)[..., None, :] @ self.vectors.mT
+
+
+def spectrum(metric: Float[Tensor, "*block row row"]) -> Spectrum:
+    """What roots are made from; directions that count for nothing count for almost nothing."""
     values, vectors = torch.linalg.eigh(metric)
     values = values.clamp(min=0.0)
     least = values.mean() * _DAMPING
-    values = values + (least if least > 0.0 else 1.0)
-    root = values.sqrt()[..., None, :]
-    return vectors * root @ vectors.mT, vectors / root @ vectors.mT
+    return Spectrum(values=values + (least if least > 0.0 else 1.0), vectors=vectors)
+
+
+def _of_rows(maps: Tensor, metric: Tensor | None, tokens: Tensor | None) -> tuple[Tensor, Tensor, Spectrum | None]:
+    """Energies, directions of the weighed rows, and what weighs the rows."""
+    root = None if metric is None else spectrum(metric)
+
+    def moment() -> Tensor:
+        weighed = maps if root is None else _times(root.power(0.5), maps)
+        return (weighed if tokens is None else weighed @ tokens.to(maps.dtype)) @ weighed.mH
+
+    return *_sorted(moment()), root
+
+
+def _of_source(maps: Tensor, metric: Tensor | None, tokens: Tensor | None) -> tuple[Tensor, Tensor, Spectrum | None]:
+    """Energies, directions of the weighed source, and what weighs the source."""
+    root = None if tokens is None else spectrum(tokens)
+
+    def moment() -> Tensor:
+        near = maps.mH @ (maps if metric is None else _times(metric, maps))
+        if root is None:
+            return near
+        half = root.power(0.5).to(maps.dtype)
+        return half @ near @ half
+
+    return *_sorted(moment()), root
 
 
 def _times(blocks: Float[Tensor, "block part part"], rows: Tensor) -> Tensor:
@@ -72,7 +106,10 @@ def _times(blocks: Float[Tensor, "block part part"], rows: Tensor) -> Tensor:
     return (blocks.to(rows.dtype) @ rows.unflatten(0, blocks.shape[:2])).flatten(0, 1)
 
 
-def _sorted(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (never below 0) and eigenvectors, the largest first."""
-    energy, vectors = torch.linalg.eigh((gram + gram.mH) / 2)
+def _sorted(moment: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (never below 0) and eigenvectors, the largest first. A matrix of this size may be a third of a small model:
+    the moment itself is given up here, before it is solved.
+    """
+    moment = moment + moment.mH
+    energy, vectors = torch.linalg.eigh(moment.div_(2))
     return energy.flip(0).clamp(min=0.0), vectors.flip(1)

@@ -13,7 +13,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from attending.attention.conversion.conversion import Seen
-from attending.attention.conversion.weights import read_weights
+from attending.attention.conversion.weights import read_output
 from attending.attention.grouped import GroupedAttention
 from attending.attention.positions import Rotary
 
@@ -46,9 +46,8 @@ def gather_statistics(layer: GroupedAttention, seen: Sequence[Seen]) -> LayerSta
 
     Under a soft-cap or with sinks a constant does not cancel, and nothing is taken about its mean.
     """
-    config, weights = layer.config, read_weights(layer)
-    share, n_source = config.n_heads // config.kv_heads, weights.key.shape[-1] + 1
-    near = torch.einsum("hoe,hof->hef", weights.output, weights.output)
+    config, near = layer.config, _near(layer)
+    share, n_source = config.n_heads // config.kv_heads, layer.key.in_features + 1
     cancels = config.softcap is None and not config.sinks
     empty = near.new_zeros
     about, raw, averaged = (empty(n_source, n_source) for _ in range(3))
@@ -75,7 +74,9 @@ def gather_statistics(layer: GroupedAttention, seen: Sequence[Seen]) -> LayerSta
         missed = (cost @ source[:, None]).flatten(0, 2)
         flat = attended.flatten(0, 2)
         cross = missed.T @ flat
-        about += flat.T @ (flat * of_query.flatten()[:, None]) - cross - cross.T
+        about -= cross
+        about -= cross.T
+        about += flat.T @ (flat * of_query.flatten()[:, None])
         averaged += flat.T @ flat
         spread += (attended**2)[..., :-1].sum(dim=(0, 2, 3))
         mean += attended.sum(dim=(0, 2))
@@ -87,14 +88,15 @@ def gather_statistics(layer: GroupedAttention, seen: Sequence[Seen]) -> LayerSta
             turning = turning + (cost.sum(dim=1)[..., None] * torch.polar(torch.ones_like(angle), -angle)).sum(dim=(0, 1, 2))
     mean /= max(n_rows, 1.0)
     if cancels:
-        averaged = averaged - n_rows * mean.T @ mean
+        averaged -= n_rows * mean.T @ mean
+        about += raw
         spread = spread - n_rows * (mean[:, :-1] ** 2).sum(-1)
     spread = spread.clamp(min=0.0)
     scale = max(mass, torch.finfo(torch.float64).tiny)
     return LayerStatistics(
-        key_tokens=_even(raw + about if cancels else raw) / scale,
-        rotary_tokens=_even(raw) / scale,
-        value_tokens=_even(averaged) / config.n_heads,
+        key_tokens=_even(about if cancels else raw, scale),
+        rotary_tokens=_even(raw, scale),
+        value_tokens=_even(averaged, config.n_heads),
         value_share=spread / spread.mean() if spread.any() else torch.ones_like(spread),
         mean_token=mean,
         query=query,
@@ -104,5 +106,11 @@ def gather_statistics(layer: GroupedAttention, seen: Sequence[Seen]) -> LayerSta
     )
 
 
-def _even(moment: Tensor) -> Tensor:
-    return (moment + moment.mT) / 2
+def _near(layer: GroupedAttention) -> Float[Tensor, "head width width"]:
+    """What two numbers of a head's mean value have to do with each other in the output."""
+    output = read_output(layer)
+    return output.mT @ output
+
+
+def _even(moment: Tensor, scale: float) -> Tensor:
+    return (moment + moment.mT).div_(2 * scale)

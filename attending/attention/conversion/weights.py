@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from attending.attention.conversion.conversion import Converted
 from attending.attention.grouped import GroupedAttention
 from attending.attention.mechanism import Mechanism, MechanismConfig
 
@@ -30,26 +31,37 @@ class HeadWeights:
 
 def read_weights(layer: GroupedAttention) -> HeadWeights:
     """Copies of the weights, in float64."""
-    width = layer.config.width
-
-    def heads(projection: nn.Linear) -> tuple[Tensor, Tensor]:
-        weight = projection.weight.detach().double().unflatten(0, (-1, width))
-        bias = weight.new_zeros(weight.shape[:2]) if projection.bias is None else projection.bias.detach().double()
-        return weight, bias.view(weight.shape[:2])
-
-    query, key, value = heads(layer.query), heads(layer.key), heads(layer.value)
-    output = layer.output.weight.detach().double()
-    bias = output.new_zeros(len(output)) if layer.output.bias is None else layer.output.bias.detach().double()
+    query, key, value = (read_heads(projection, layer.config.width) for projection in (layer.query, layer.key, layer.value))
     return HeadWeights(
-        query=query[0],
-        query_bias=query[1],
-        key=key[0],
-        key_bias=key[1],
-        value=value[0],
-        value_bias=value[1],
-        output=output.unflatten(1, (-1, width)).transpose(0, 1),
-        output_bias=bias,
+        query=query[..., :-1],
+        query_bias=query[..., -1],
+        key=key[..., :-1],
+        key_bias=key[..., -1],
+        value=value[..., :-1],
+        value_bias=value[..., -1],
+        output=read_output(layer),
+        output_bias=read_constant(layer.output),
     )
+
+
+def read_heads(projection: nn.Linear, width: int) -> Float[Tensor, "head width source"]:
+    """A copy of one projection by head in float64, its bias behind the last number of the source."""
+    weight = projection.weight.detach()
+    heads = weight.new_empty(len(weight), weight.shape[1] + 1, dtype=torch.float64)
+    heads[:, :-1], heads[:, -1] = weight, read_constant(projection)
+    return heads.unflatten(0, (-1, width))
+
+
+def read_output(layer: GroupedAttention) -> Float[Tensor, "head dim width"]:
+    """A copy of the output projection by head in float64."""
+    return layer.output.weight.detach().to(torch.float64, copy=True).unflatten(1, (-1, layer.config.width)).transpose(0, 1)
+
+
+def read_constant(projection: nn.Linear) -> Float[Tensor, " out"]:
+    """A copy of a projection's bias in float64."""
+    if projection.bias is None:
+        return projection.weight.new_zeros(len(projection.weight), dtype=torch.float64)
+    return projection.bias.detach().to(torch.float64, copy=True)
 
 
 def grouped_state(weights: HeadWeights) -> dict[str, Tensor]:
@@ -79,6 +91,31 @@ def filled(config: MechanismConfig, state: Mapping[str, Tensor], *, like: nn.Mod
         assert name in own or not tensor.any(), f"{name} has no place in {type(config).__name__}"
     made.load_state_dict({name: tensor for name, tensor in state.items() if name in own})
     return made
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Draft:
+    """A new layer before it is built: what it will be, its state in the type it will have, and what is told of it.
+
+    What was needed to find it can be let go before the layer itself takes memory.
+    """
+
+    config: MechanismConfig
+    state: Mapping[str, Tensor]
+    heads: tuple[int, ...]
+    told: str
+
+    def built(self, *, like: nn.Module) -> Converted:
+        """The layer, on the device of `like`."""
+        return Converted(layer=filled(self.config, self.state, like=like), heads=self.heads, told=self.told)
+
+
+def drafted(
+    config: MechanismConfig, state: Mapping[str, Tensor], *, heads: tuple[int, ...], told: str, like: nn.Module
+) -> Draft:
+    """A draft in the type of `like`."""
+    dtype = next(iter(like.parameters())).dtype
+    return Draft(config=config, state={name: tensor.to(dtype) for name, tensor in state.items()}, heads=heads, told=told)
 
 
 def beside_projections(layer: GroupedAttention) -> dict[str, Tensor]:
