@@ -1,6 +1,6 @@
 """Do explanations point at the reasons, and are they true of the model? Every method on the synthetic clinic, over a cohort.
 
-    python -m benchmarks.explanations          # half an hour or more: 2,000 patients train, those of 500 others are asked about
+    python -m benchmarks.explanations          # half an hour or more: 2,000 patients train, those of 700 others are asked about
     python -m benchmarks.explanations --patients 400 --members 1 --cases 40 --tested 10 --methods occlusion    # that it runs
 
 Trains the default recipe on one clinic and explains fresh patients of another (style, templates and drawing never seen) with
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--generator", type=int, default=7506)
     parser.add_argument("--patients", type=int, default=2000)
     parser.add_argument("--members", type=int, default=None, help="networks averaged; the recipe's own number by default")
-    parser.add_argument("--cases", type=int, default=500, help="patients explained")
+    parser.add_argument("--cases", type=int, default=700, help="patients explained")
     parser.add_argument("--tested", type=int, default=60, help="of these, cases that are also asked for faithfulness")
     parser.add_argument("--methods", nargs="+", default=[name for name in EXPLAINERS if name != ShapleyConfig.name])
     parser.add_argument("--model", type=Path, help="a finished model of the clinic's findings instead of training one")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from attending.attention import IndexedConfig, name_of
+from attending.attention import name_of
 from attending.comparison.clinic import CLINIC, QUANTITY
 from attending.comparison.comparison import Comparison
 from attending.comparison.contenders import can_be_causal, told_settings
@@ -103,7 +103,7 @@ def quality_table(found: Comparison) -> ToldTable:
         title=f"What is learned, {n_seeds} seeds, small tasks in {found.plan.learning.steps} steps",
         heads=("mechanism", *(head for task in learned for head in (task, f"less {first}", "cache"))),
         rows=tuple(rows) if learned else (),
-        note="; ".join(_notes(learned, found)),
+        note="; ".join(_notes(learned)),
     )
 
 
@@ -130,7 +130,7 @@ def measure_of(task: str) -> str:
     return QUANTITY if task == CLINIC else "accuracy"
 
 
-def _notes(learned: list[str], found: Comparison) -> list[str]:
+def _notes(learned: list[str]) -> list[str]:
     notes = []
     if any(task != CLINIC for task in learned):
         notes.append(
@@ -139,10 +139,4 @@ def _notes(learned: list[str], found: Comparison) -> list[str]:
         )
     if CLINIC in learned:
         notes.append("clinic: mean AUROC of its findings, 95 % bootstrap over patients, differences paired by patient")
-        picking = [one.name for one in found.contenders if isinstance(one.config, IndexedConfig)]
-        if picking:
-            notes.append(
-                f"on the clinic {' and '.join(picking)} learned nothing about which tokens to pick: training on cases does "
-                "not add the indexer's own loss yet"
-            )
     return notes

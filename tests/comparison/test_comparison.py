@@ -31,7 +31,6 @@ from attending.comparison import (
     size_table,
     standard_contenders,
 )
-from attending.comparison.clinic import CLINIC
 from attending.comparison.comparison import mean_with_interval
 from attending.comparison.contenders import mask_of
 from attending.comparison.memory import peak_bytes
@@ -227,17 +226,6 @@ def test_the_tables_name_every_mechanism(found: Comparison) -> None:
     for table in (size_table(found), quality_table(found)):
         assert [row[0] for row in table.rows] == names
         assert {len(row) for row in table.rows} == {len(table.heads)}
-
-
-def test_an_indexer_that_was_not_taught_is_told_of(found: Comparison) -> None:
-    told = "learned nothing about which tokens to pick"
-    assert told not in quality_table(found).note, "small tasks do teach it"
-    row = Row(mechanism="indexed", task=CLINIC, quantity="auroc", value=0.6, low=0.5, high=0.7, limit=0.9)
-    on_clinic = replace(found, rows=(*found.rows, row))
-    assert f"indexed {told}" in quality_table(on_clinic).note
-    assert told in page_of(on_clinic)
-    others = tuple(one for one in found.contenders if one.name != "indexed")
-    assert told not in quality_table(replace(on_clinic, contenders=others)).note
 
 
 def test_numbers_in_words() -> None:
