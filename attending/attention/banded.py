@@ -59,7 +59,8 @@ def banded_attend(
 
 
 def _padded(heads: Tensor, width: int, before: int, after: int) -> Tensor:
-    return torch.nn.functional.pad(heads, (0, width - heads.shape[3], before, after))
+    added = (0, width - heads.shape[3], before, after)
+    return torch.nn.functional.pad(heads, added) if any(added) else heads  # padding by nothing would copy
 
 
 def _runs(padded: Float[Tensor, "head padded dim"], runs: slice, width: int) -> Float[Tensor, "run head width dim"]:

@@ -17,7 +17,8 @@ from attending.attention.scoring import Scoring
 
 BUFFER_BYTES = 4 << 20
 """Scores held at once; of the order of a core's share of the last-level cache."""
-_BUFFER_BYTES_IN_16_BITS = 2 << 20
+_BUFFER_BYTES_IN_16_BITS = 8 << 20
+"""Products in 16 bits are so fast that many small blocks cost more than they leave in the cache (measured, two threads)."""
 _FEWEST_ROWS = 32
 _ROWS_THAT_SKIP = 128
 _ROWS_THAT_SKIP_FAR = 256
@@ -79,8 +80,7 @@ class _Run:
         self.q = (q * scoring.scale).unflatten(1, (self.n_kv_heads, self.folds))
         self.k, self.v = k.contiguous(), v.contiguous()
         self.scoring = scoring
-        is_short = q.element_size() <= 2
-        room = (min(BUFFER_BYTES, _BUFFER_BYTES_IN_16_BITS) if is_short else BUFFER_BYTES) // q.element_size()
+        room = (_BUFFER_BYTES_IN_16_BITS if q.element_size() <= 2 else BUFFER_BYTES) // q.element_size()
         self.rows_at_once = self._rows_at_once(room)
         self.room = max(room, self.folds * self.rows_at_once * self.n_key)
 
@@ -247,9 +247,7 @@ class _Run:
     def _rows_at_once(self, room: int) -> int:
         """Many rows make large products; few rows skip more of the keys out of reach."""
         row = max(self.folds * self.n_key, 1)
-        # Long rows fill the smaller buffer of 16 bits with so few of them that the products are slow: there it may be whole.
-        enough = min(_ROWS_THAT_SKIP_FAR, BUFFER_BYTES // self.q.element_size() // row)
-        most = min(max(room // row, enough, _FEWEST_ROWS), max(self.n_query, 1))
+        most = min(max(room // row, _FEWEST_ROWS), max(self.n_query, 1))
         middle = self.scoring.grid.rows(self.n_query // 2, min(self.n_query // 2 + _ROWS_THAT_SKIP, self.n_query))
         start, stop = self.scoring.mask.span(middle)
         if 4 * (stop - start) > 3 * self.n_key:

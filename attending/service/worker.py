@@ -113,8 +113,8 @@ class Worker:
         self._thread.join()
 
     def _work(self) -> None:
-        if self._threads:
-            torch.set_num_threads(self._threads)
+        # One core stays for reading cases and for the network, or both would wait for each other.
+        torch.set_num_threads(self._threads or max(torch.get_num_threads() - 1, 1))
         while True:
             with self._changed:
                 while not (self._stops or self._plain or self._explained):
