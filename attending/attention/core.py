@@ -230,7 +230,7 @@ def _why_not_banded(q: Tensor, k: Tensor, scoring: Scoring) -> str:
         "it has no soft-cap": scoring.softcap is not None,
         "it does not drop weights": scoring.dropout > 0.0,
         "it is not differentiated": torch.is_grad_enabled(),
-        "it runs on a CPU": q.device.type != "cpu",
+        "it runs on a CPU only": q.device.type != "cpu",
         "in 16 bits the blocked core is faster": q.dtype in _16_BITS,
         "it is not traced by torch.compile": torch.compiler.is_compiling(),
     }

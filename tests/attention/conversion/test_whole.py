@@ -146,55 +146,9 @@ def test_a_refit_on_too_little_changes_nothing_for_the_worse() -> None:
     assert output_error(old, made, held_out).output < 1.05 * before
 
 
-_PEAK = """
-import ctypes, sys, torch
-from torch import nn
-from attending.attention import GroupedConfig, causal
-from attending.attention.conversion import conversion_from, convert_layers
-
-torch.set_num_threads(1)
-
-class Model(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.ModuleList(GroupedConfig(dim=256, n_heads=8).build().eval() for _ in range(40))
-    def forward(self, x):
-        for layer in self.layers:
-            x = x + layer(x, mask=causal())
-        return x
-
-def peak():
-    with open("/proc/self/status") as handle:
-        return next(int(line.split()[1]) * 1024 for line in handle if line.startswith("VmHWM"))
-
-def warm():
-    small = nn.Sequential(GroupedConfig(dim=256, n_heads=8).build().eval())
-    class One(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = small[0]
-        def forward(self, x):
-            return self.layer(x, mask=causal())
-    one = One()
-    run = lambda: one(torch.randn(1, 8, 256))
-    convert_layers(one, conversion_from(sys.argv[1]), fit=run, held_out=run)
-
-with torch.no_grad():
-    warm()  # libraries, threads and their buffers are no part of the model
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    open("/proc/self/clear_refs", "w").write("5")
-    start = peak()
-    model = Model()
-    size = sum(p.numel() * p.element_size() for p in model.parameters())
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    x = torch.randn(1, 16, 256)
-    convert_layers(model, conversion_from(sys.argv[1]), fit=lambda: model(x), held_out=lambda: model(x))
-    print((peak() - start) / size)
-"""
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of memory from /proc: run it on Linux")
 @pytest.mark.parametrize("to", ["mla:latent=64", pytest.param("gqa:2", marks=pytest.mark.long)])
 def test_converting_peaks_under_three_times_the_model(to: str) -> None:
-    told = subprocess.run([sys.executable, "-c", _PEAK, to], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "benchmarks.conversion_peak", "--to", to]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(told.stdout) < 3.0
