@@ -4,6 +4,7 @@ Ids of the whole table are looked at first, so a case has all of its rows howeve
 known from all visits. Pieces may be asked for in any order; what a case holds does not depend on how the table is cut.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from attending.records.case_plan import CasePlan, plan_cases
 from attending.records.charts import check_columns, count_vectors
 from attending.records.column import INPUTS, Role
 from attending.records.companion_rows import CompanionRows, Outcome, outcomes_at
+from attending.records.images import locate
 from attending.records.paged import PagedTable
 
 
@@ -40,6 +42,29 @@ class Stream:
 
     def __len__(self) -> int:
         return len(self.plan)
+
+    def films(self, start: int, stop: int) -> str:
+        """A fingerprint of the picture files that these cases name: their paths, sizes and times of change, not their content.
+
+        Empty where the schema knows no pictures. What lies outside the folder or is not there is told as such, and not refused.
+        """
+        columns = [c for c in self.schema.of(Role.IMAGE) if c.name in self.plan.table.columns]
+        companion = self.companions.get("images")
+        if not columns and companion is None:
+            return ""
+        table = self.plan.piece(start, stop)
+        named = [
+            reference
+            for column in columns
+            for cell in table.cells(column.name)
+            for reference in ([cell] if column.separator is None else (cell or "").split(column.separator))
+        ]
+        if companion is not None:
+            named += companion.take(companion.of(table)).cells(companion.spec.value)
+        folder, digest = table.path.parent, hashlib.sha256()
+        for reference in named:
+            digest.update(f"{reference}\0{_stamp(reference, folder)}\0".encode())
+        return digest.hexdigest()
 
     def take_in(self, start: int, stop: int) -> Piece:
         """The cases from `start` to before `stop`, in table order."""
@@ -109,3 +134,14 @@ def _vector_lengths(stream: Stream, piece: int) -> Mapping[str, int]:
         for name, found in count_vectors(stream.plan.piece(start, min(start + piece, len(stream))), schema).items():
             counts.setdefault(name, Counter()).update(found)
     return {name: count.most_common(1)[0][0] for name, count in counts.items() if count}
+
+
+def _stamp(reference: str | None, folder: Path) -> str:
+    """Size and time of change of the file that a cell names."""
+    if reference is None or not reference.strip():
+        return ""
+    try:
+        found = locate(reference, folder).stat()
+    except (OSError, ValueError):  # reading the case says what is wrong with it
+        return "none"
+    return f"{found.st_size} {found.st_mtime_ns}"

@@ -212,14 +212,31 @@ def fresh(project: Path, folder: Path) -> str:
     return (folder / "fresh.csv").read_text()
 
 
+def spoil(film: Path) -> None:
+    """Other content of the same size and time of change: whoever reads it again finds no picture, and answers otherwise."""
+    before = film.stat()
+    film.write_bytes(b"x" * before.st_size)
+    os.utime(film, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def test_what_was_answered_is_not_answered_again(project: Path, stopped: Path) -> None:
     expected = fresh(project, stopped)
-    for film in range(40):
-        (stopped / f"film{film}.png").unlink(missing_ok=True)  # whoever reads the first piece again will miss them
+    for film in stopped.glob("film*.png"):
+        spoil(film)
     said = predict(project, stopped / "t.csv", stopped / "p.csv")
     assert "p.csv.pieces: 1 of 3 pieces are there already" in said.err
     assert (stopped / "p.csv").read_text() == expected
     assert not (stopped / "p.csv.pieces").exists()
+
+
+def test_a_film_that_was_changed_meanwhile_is_answered_again(project: Path, stopped: Path) -> None:
+    before = fresh(project, stopped)
+    film, other = sorted(path for path in stopped.glob("film*.png") if path.name != "film1.png")[:2]
+    film.write_bytes(other.read_bytes())
+    said = predict(project, stopped / "t.csv", stopped / "p.csv")
+    assert "p.csv.pieces: films of 1 of 3 pieces have changed since; answered again" in " ".join(said.err.split())
+    assert "are there already" not in said.err
+    assert (stopped / "p.csv").read_text() == fresh(project, stopped) != before
 
 
 def test_a_damaged_piece_is_answered_again(project: Path, stopped: Path) -> None:

@@ -2,7 +2,7 @@
 
 Cases are answered in the same batches of `EVALUATION_BATCH` whatever the size of a piece, because the last digit of an answer
 depends on which cases are answered together. What was answered is kept in shards beside the file until that is whole.
-A film that is changed in its place between a killed run and the next is not noticed.
+A film that is changed in its place between a killed run and the next is noticed by its size and time of change alone.
 """
 
 import csv
@@ -70,7 +70,10 @@ def predict_table(
     }
     shards = Shards(out, made_of=made_of, said=_say)
     pieces = [(start, min(start + size, len(stream))) for start in range(0, len(stream), size)]
-    found = sum(shards.summary(number) is not None for number in range(len(pieces)))
+    found = sum(_there(stream, shards, number, piece) is not None for number, piece in enumerate(pieces))
+    changed = sum(shards.summary(number) is not None for number in range(len(pieces))) - found
+    if changed:
+        _say(f"{shards.folder}: films of {changed} of {len(pieces)} pieces have changed since; answered again")
     if found:
         _say(f"{shards.folder}: {found} of {len(pieces)} pieces are there already")
     told = _Told()
@@ -87,11 +90,13 @@ def _answered(
     """The summary of every piece, in order, answered where its shard is not there."""
     with bars() as told:
         for number, (start, stop) in enumerate(pieces):
-            summary = shards.summary(number)
+            summary = _there(stream, shards, number, (start, stop))
             if summary is None:
                 try:
                     # the piece has no name here: it would be held while the next is read, and films are large
+                    films = stream.films(start, stop)  # before they are read: a change meanwhile is noticed the next time
                     content, summary = _answer(model, stream.take_in(start, stop))
+                    summary = {**summary, "films": films}
                 except ValueError:
                     if number == 0:
                         shards.remove()  # nothing to go on from
@@ -99,6 +104,12 @@ def _answered(
                 shards.write(number, content, summary)
             yield summary
             told("answering", Progress(done=stop, of=len(stream), last="", seconds=0.0))
+
+
+def _there(stream: Stream, shards: Shards, number: int, piece: tuple[int, int]) -> Mapping[str, Any] | None:
+    """The summary of a piece that is there, made of films that are still the same."""
+    summary = shards.summary(number)
+    return summary if summary is not None and summary.get("films") == stream.films(*piece) else None
 
 
 def _answer(model: TrainedModel, piece: Piece) -> tuple[str, Mapping[str, Any]]:
