@@ -1,5 +1,6 @@
 """The routes, their OpenAPI description, and the guard around them. What they answer is said by `Desk`."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -81,7 +82,8 @@ def create_app(
         redirect_slashes=False,  # a redirect would repeat the query that was sent
         lifespan=lifespan,
     )
-    _add_routes(app, desk, metrics, audit_log)
+    _add_diagnoses(app, desk, metrics)
+    _add_standing(app, desk, metrics, audit_log)
     if beside is not None:
         beside.add_to(app)
     _add_problems(app)
@@ -89,7 +91,9 @@ def create_app(
     return Guard(app, settings=settings, credentials=credentials, audit_log=audit_log, metrics=metrics, pages=beside)
 
 
-def _add_routes(app: FastAPI, desk: Desk, metrics: Metrics, audit_log: AuditLog | None) -> None:
+def _add_diagnoses(app: FastAPI, desk: Desk, metrics: Metrics) -> None:
+    """Cases in, answers out."""
+
     def answered(answer: AnswerOut) -> Response:
         """Written once: the framework would check and copy the answer again, for a tenth of the time of a case."""
         if answer.abstained is not None:
@@ -118,8 +122,13 @@ def _add_routes(app: FastAPI, desk: Desk, metrics: Metrics, audit_log: AuditLog 
         openapi_extra={"requestBody": _upload(desk)},
     )
     async def diagnose_upload(request: Request) -> Response:
-        case, pictures = parts_of(await request.body(), request.headers.get("content-type", ""))
+        body, media_type = await request.body(), request.headers.get("content-type", "")
+        case, pictures = await asyncio.to_thread(parts_of, body, media_type)  # up to 16 MB are searched for boundaries
         return answered(await desk.diagnose(case, request=request.state.request_id, pictures=pictures))
+
+
+def _add_standing(app: FastAPI, desk: Desk, metrics: Metrics, audit_log: AuditLog | None) -> None:
+    """What the service says of itself: its model, whether it runs, whether it answers, and its counts."""
 
     @app.get(
         "/v1/model",

@@ -1,7 +1,7 @@
 """What the service can say, without HTTP: which model it has, and the answer for a case that was sent.
 
-The routes call it and so may a page. Reading (also of pictures) happens in a thread of its own, one case after the other, so
-that memory stays bounded and the event loop free.
+The routes call it and so may a page. Reading happens in a thread of its own, one case after the other, and decoding of large
+pictures in another, so that nobody else waits for them: memory stays bounded and the event loop free.
 """
 
 import asyncio
@@ -26,9 +26,11 @@ from attending.service.messages import (
     SharesOut,
 )
 from attending.service.problem import Problem
-from attending.service.reading import MOST_PIXELS, chart_of, message_of
+from attending.service.reading import MOST_PIXELS, chart_of, message_of, pixels_sent
 from attending.service.worker import Answered, BusyError, Worker
 
+LARGE_PIXELS = 2**20
+"""Pixels of all pictures of a case above which they are decoded apart: some tens of milliseconds."""
 T = TypeVar("T")
 Picture = tuple[str | None, bytes]
 """A file beside a case: the field it is of, and its content."""
@@ -45,11 +47,13 @@ class Desk:
         self._most_body_bytes = most_body_bytes
         self._key = secrets.token_bytes(32)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="attending-reader")
+        self._decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="attending-decoder")
         self.worker = Worker(model, threads=threads, seen=batch_seen)
 
     def close(self) -> None:
         """Stop its threads."""
         self._reader.shutdown(cancel_futures=True)
+        self._decoder.shutdown(cancel_futures=True)
         self.worker.close()
 
     @cached_property
@@ -60,14 +64,21 @@ class Desk:
     async def diagnose(self, body: bytes, *, request: str, pictures: Sequence[Picture] = ()) -> AnswerOut:
         """The answer for the case in `body`. Raises `Problem` where it cannot be read, or answered soon."""
         loop = asyncio.get_running_loop()
-        message, case = await loop.run_in_executor(self._reader, self.read, body, request, pictures)
+        message, case = await loop.run_in_executor(self._reader, self._begin, body, request, pictures)
+        if case is None:
+            case = await loop.run_in_executor(self._decoder, self.read, message, request, pictures)
         return self.answer(message, case, await self.ask(case, explains=message.explanation is not None), request=request)
 
-    def read(self, body: bytes, request: str, pictures: Sequence[Picture] = ()) -> tuple[CaseIn, Case]:
-        """The message, and the de-identified case that it tells of."""
+    def _begin(self, body: bytes, request: str, pictures: Sequence[Picture]) -> tuple[CaseIn, Case | None]:
+        """The message, and its case, or None where its pictures take long enough to be decoded apart."""
         message = message_of(body)
+        is_large = pixels_sent(message, pictures) > LARGE_PIXELS
+        return message, None if is_large else self.read(message, request, pictures)
+
+    def read(self, message: CaseIn, request: str, pictures: Sequence[Picture]) -> Case:
+        """The de-identified case that the message tells of."""
         chart = chart_of(message, self.fields, request=request, pictures=pictures)
-        return message, deidentify([chart], key=self._key).cases[0]
+        return deidentify([chart], key=self._key).cases[0]
 
     async def ask(self, case: Case, *, explains: bool) -> Answered:
         """What the model says. Raises `Problem` 503 where too many wait."""

@@ -9,6 +9,7 @@ import binascii
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -35,7 +36,7 @@ from attending.case import (
 from attending.intake import LONGEST_SIDE
 from attending.records.cells import sex_of
 from attending.records.column import Rule
-from attending.records.images import BombError, ImageError, pixels_of
+from attending.records.images import BombError, ImageError, pixels_of, pixels_told
 from attending.records.label_words import without_label_words
 from attending.records.units import UnitError, convert
 from attending.records.values import is_unknown
@@ -55,6 +56,8 @@ from attending.service.problem import MOST_FAULTS, MOST_LOOKED_FOR, Fault, Probl
 
 MOST_PIXELS = 16 * 2**20
 """Largest picture decoded over the network: 4,096 × 4,096. Looked up in its header first."""
+_HEADER_CHARACTERS = 2**20
+"""Of a picture as base64, in which its header lies (a multiple of four)."""
 _SHAPES = {
     "missing": ("is missing", "add it"),
     "string_too_long": ("is too long", "shorten it; GET /openapi.json gives the longest"),
@@ -116,6 +119,15 @@ def chart_of(message: CaseIn, fields: Fields, *, request: str, pictures: Sequenc
         evidence=tuple(evidence),
         identity=Identity(values={str(number): text for number, text in enumerate(message.identity)}),
     )
+
+
+def pixels_sent(message: CaseIn, pictures: Sequence[tuple[str | None, bytes]]) -> int:
+    """How many pixels the headers of all pictures of a case name together; nothing is decoded for it."""
+    sent = sum(pixels_told(content) for _, content in pictures)
+    for image in message.images:
+        with suppress(ValueError):  # what is not base64 is refused when it is read
+            sent += pixels_told(base64.b64decode(image.data[:_HEADER_CHARACTERS].encode("ascii")))
+    return sent
 
 
 class _Reader:
