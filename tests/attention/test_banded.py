@@ -52,6 +52,35 @@ def test_a_band_is_the_softmax_over_the_band(
     torch.testing.assert_close(lse, sums, rtol=0.0, atol=1e-12)
 
 
+@settings(max_examples=20, deadline=None)
+@given(length=st.integers(1, 6 * ROWS), before=st.integers(0, 4 * ROWS), after=st.integers(0, 2 * ROWS))
+def test_rows_at_the_ends_meet_the_keys_that_there_are(length: int, before: int, after: int) -> None:
+    """No key stands for one beyond the end, and no run meets more than its rows beyond the window."""
+    q, met = heads(1, 2, length, 8, 0), []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default:
+                met.append(args[0].shape[0] * args[0].shape[2] * args[1].shape[2])
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        banded_attend(q, q, q, reach=(before, after), scale=0.4)
+    row = torch.arange(length)
+    seen = (row + after).clamp(max=length - 1) - (row - before).clamp(min=0) + 1
+    assert int(seen.sum()) <= sum(met) <= int((seen + 2 * ROWS - 1).clamp(max=length).sum())
+
+
+def test_numbers_that_do_not_lie_side_by_side_are_read_as_they_are() -> None:
+    q, k, v = (heads(2, 2, 8, 150, seed).mT for seed in range(3))
+    whole = torch.stack([q, k, v], dim=2).flatten(1, 2)[:, ::3]  # heads with others between them
+    for given_q, given_k, given_v in ((q, k, v), (whole, whole, whole)):
+        output, lse = banded_attend(given_q, given_k, given_v, reach=(20, 3), scale=0.4)
+        wanted, sums = by_hand(given_q, given_k, given_v, 20, 3, 0.4)
+        torch.testing.assert_close(output, wanted, rtol=0.0, atol=1e-12)
+        torch.testing.assert_close(lse, sums, rtol=0.0, atol=1e-12)
+
+
 def test_a_window_wider_than_a_block_of_the_kernel_leaves_no_row_without_a_number() -> None:
     q, k, v = (heads(1, 2, 2600, 8, seed, torch.float32) for seed in range(3))
     output, lse = banded_attend(q, k, v, reach=(1100, 0), scale=0.4)
