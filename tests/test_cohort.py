@@ -131,7 +131,7 @@ def test_too_few_groups_say_what_can_be_done():
         plan_protocol(people(40, events=1), kind="cv", seed=0)
     # A rare finding beside an estimable one is noted, unless it was named as primary.
     mixed = [Member(id=str(i), patient=str(i), group=str(i), truth={"common": i % 2 == 0, "rare": i < 2}) for i in range(40)]
-    assert plan_protocol(mixed, kind="cv", seed=0).notes == ('"rare": rarer class in 2 groups, fewer than 5 parts',)
+    assert plan_protocol(mixed, kind="cv", seed=0).notes == ('"rare": rarer class in fewer groups than the 5 parts',)
     with pytest.raises(CohortError, match='"rare"'):
         plan_protocol(mixed, kind="cv", seed=0, primary=["rare"])
 

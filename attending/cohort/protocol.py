@@ -15,6 +15,8 @@ from attending.cohort.roll import Roll, assign_filled
 FRACTIONS: Mapping[str, float] = {"train": 0.55, "tune": 0.10, "calibrate": 0.15, "test": 0.20}
 PATIENTS_TO_CARRY_A_SPLIT = 100
 """Patients with, and as many without, every primary finding that test and calibrate must each hold (evidence.md §3)."""
+FEWEST_TOLD = 5
+"""Counts of patients under this stand in no words that a report passes on (evidence.md §3, "Sharing")."""
 
 
 def plan_protocol(
@@ -49,7 +51,7 @@ def plan_protocol(
         if carried >= PATIENTS_TO_CARRY_A_SPLIT:
             return _one_split(roll, "split", seed, asked, is_named=primary is not None)
         reason = (
-            f"cross-validation, because a four-way split would leave {carried} patients of the rarer class of "
+            f"cross-validation, because a four-way split would leave {_told(carried)} patients of the rarer class of "
             f'"{weakest}" in test or calibrate, and fewer than {PATIENTS_TO_CARRY_A_SPLIT} carry no estimate'
         )
     else:
@@ -104,10 +106,13 @@ def _estimable(
         )
     if not asked:
         raise CohortError("no finding is recorded for anybody; there is nothing to stratify by or to estimate")
-    notes = tuple(
-        f'"{finding}": rarer class in {roll.rarer_groups(finding)} groups, fewer than {parts} parts' for finding in short
-    )
+    notes = tuple(f'"{finding}": rarer class in fewer groups than the {parts} parts' for finding in short)
     return enough, notes
+
+
+def _told(n: int) -> str:
+    """A count of patients as words that are passed on may tell it."""
+    return str(n) if n >= FEWEST_TOLD else f"fewer than {FEWEST_TOLD}"
 
 
 def _cross_validation(

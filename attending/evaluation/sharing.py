@@ -3,7 +3,7 @@
 Assumes that a table is published with its row and column totals. A hidden count is None.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -74,13 +74,30 @@ def _determined(table: np.ndarray, hidden: np.ndarray) -> np.ndarray:
     return follows
 
 
+def hidden_classes(events: Mapping[str, int], n: Mapping[str, int], *, already: Collection[str] = ()) -> set[str]:
+    """Findings of which a class has fewer than 5 of `n` known cases, and those hidden `already`.
+
+    Where findings exclude each other (their events are all the cases) so many more, the smallest first, that none follows from
+    the rest.
+    """
+    hidden = {finding for finding, count in events.items() if min(count, n[finding] - count) < FEWEST or finding in already}
+    if len(events) > 1 and set(n.values()) == {sum(events.values())}:
+        for finding in sorted(set(events) - hidden, key=lambda finding: (events[finding], finding)):
+            if not hidden or (len(hidden) > 1 and sum(events[one] for one in hidden) >= FEWEST):
+                break
+            hidden.add(finding)
+    return hidden
+
+
 def shareable(results: Sequence[Result]) -> tuple[Result, ...]:
     """Rows whose counts may be shared: n, events and values of slices with under 5 cases of a class are hidden.
 
     Where hiding one level would leave it to be worked out from the others and the total, the next smallest is hidden too. On
-    whole findings only the counts are hidden, because the value describes the whole.
+    whole findings only the counts are hidden, because the value describes the whole. Findings that exclude each other tell of
+    each other too: where one is hidden the next smallest goes with it, as a whole and at each level.
     """
     hidden = _hidden_levels(results)
+    rare = _rare(results)
     shared = []
     for row in results:
         if row.slice is not None and (row.finding, row.slice, row.slice_value) in hidden:
@@ -94,11 +111,12 @@ def shareable(results: Sequence[Result]) -> tuple[Result, ...]:
                     events=None,
                     clusters=None,
                     prevalence=None,
+                    method=None,
                     note=f"hidden for sharing: fewer than {FEWEST} cases of a class, or the slice beside such a one",
                 )
             )
-        elif row.slice is None and _is_small(row):
-            note = f"counts hidden for sharing: fewer than {FEWEST} cases of a class"
+        elif row.slice is None and (row.finding in rare or _is_small(row)):
+            note = f"counts hidden for sharing: fewer than {FEWEST} cases of a class, or beside such a one"
             shared.append(replace(row, n=None, events=None, prevalence=None, note=_without_counts(row, note)))
         else:
             shared.append(row)
@@ -115,20 +133,49 @@ def _without_counts(row: Result, note: str) -> str:
     return f"{kept}; {note}" if kept else note
 
 
+def _rare(results: Sequence[Result]) -> set[str]:
+    whole = _counts({row.finding: row for row in reversed(results) if row.slice is None and row.events is not None})
+    return hidden_classes(*whole)
+
+
+def _counts(rows: Mapping[str, Result]) -> tuple[dict[str, int], dict[str, int]]:
+    """Events and known cases by finding."""
+    return {name: row.events or 0 for name, row in rows.items()}, {name: row.n or 0 for name, row in rows.items()}
+
+
 def _hidden_levels(results: Sequence[Result]) -> set[tuple[str, str | None, str | None]]:
-    levels: dict[tuple[str, str | None], dict[str | None, Result]] = {}
+    """Finding, slice and level of what is hidden: by finding over its levels, by level over its findings, until both hold."""
+    levels: dict[str | None, dict[tuple[str, str | None], Result]] = {}
     for row in results:
         if row.slice is not None:
-            levels.setdefault((row.finding, row.slice), {}).setdefault(row.slice_value, row)
+            levels.setdefault(row.slice, {}).setdefault((row.finding, row.slice_value), row)
     hidden: set[tuple[str, str | None, str | None]] = set()
-    for (finding, slice), held in levels.items():
-        counts = {value: (row.events or 0, (row.n or 0) - (row.events or 0)) for value, row in held.items()}
-        smallest_first = sorted(counts, key=lambda value: (min(counts[value]), str(value)))
-        gone = [value for value in smallest_first if min(counts[value]) < FEWEST]
-        for value in smallest_first[len(gone) :]:
-            # Beside the published total a single hidden level, or hidden levels with few cases together, could be worked out.
-            if not gone or (len(gone) > 1 and min(sum(counts[v][k] for v in gone) for k in (0, 1)) >= FEWEST):
+    for slice, held in levels.items():
+        gone: set[tuple[str, str | None]] = set()
+        while True:
+            before = len(gone)
+            for finding in dict.fromkeys(finding for finding, _ in held):
+                by_level = {level: row for (one, level), row in held.items() if one == finding}
+                found = _hidden_of_one(by_level, {level for one, level in gone if one == finding})
+                gone |= {(finding, level) for level in found}
+            for level in dict.fromkeys(level for _, level in held):
+                at_level = {finding: row for (finding, one), row in held.items() if one == level}
+                gone |= {
+                    (one, level) for one in hidden_classes(*_counts(at_level), already={f for f, at in gone if at == level})
+                }
+            if len(gone) == before:
                 break
-            gone.append(value)
-        hidden |= {(finding, slice, value) for value in gone}
+        hidden |= {(finding, slice, level) for finding, level in gone}
     return hidden
+
+
+def _hidden_of_one(held: Mapping[str | None, Result], gone: set[str | None]) -> set[str | None]:
+    """Levels of one finding that are small or `gone` already, and the next smallest while beside the published total a single
+    hidden level, or hidden levels with few cases together, could be worked out."""
+    counts = {level: (row.events or 0, (row.n or 0) - (row.events or 0)) for level, row in held.items()}
+    found = gone | {level for level, both in counts.items() if min(both) < FEWEST}
+    for level in sorted(set(counts) - found, key=lambda level: (min(counts[level]), str(level))):
+        if not found or (len(found) > 1 and min(sum(counts[one][k] for one in found) for k in (0, 1)) >= FEWEST):
+            break
+        found.add(level)
+    return found

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.judgement import judge
-from attending.evaluation.sharing import shareable, suppress
+from attending.evaluation.sharing import hidden_classes, shareable, suppress
 from tests.evaluation.cohorts import outcomes_of
 
 
@@ -100,6 +100,7 @@ def test_rows_of_small_slices_lose_their_counts_and_the_next_smallest_goes_too()
     by_site = {level: [row for row in shared if row.slice_value == level] for level in "ABC"}
     assert all(row.n is None and row.value is None and "hidden for sharing" in row.note for row in by_site["C"])
     assert all(row.n is None for row in by_site["B"])
+    assert all(row.method is None for row in (*by_site["B"], *by_site["C"]))  # "bootstrap of 20 groups" would tell
     assert all(row.n == 100 for row in by_site["A"])
     assert [row for row in shared if row.slice is None] == [row for row in rows if row.slice is None]
 
@@ -120,3 +121,36 @@ def test_counts_of_a_rare_finding_are_hidden_also_in_notes():
 def test_only_tables_are_suppressed():
     with pytest.raises(ValueError, match="rows and columns"):
         suppress([1, 2, 3])
+
+
+def test_of_findings_that_exclude_each_other_the_next_smallest_is_hidden_too():
+    """98 cases are 3 of a, 40 of b and 55 of c: from b and c alone, a would follow."""
+    which = np.repeat([0, 1, 2], [3, 40, 55])
+    rng = np.random.default_rng(0)
+    held = outcomes_of(rng.dirichlet(np.ones(3), 98), which[:, None] == np.arange(3), exclusive=True)
+    shared = [row for row in shareable(judge({"m": held}, terms=Terms(resamples=20))) if row.metric == "auroc"]
+    told = {row.finding: row.events for row in shared if row.finding != "macro"}
+    assert told == {"f0": None, "f1": None, "f2": 55}
+
+
+def test_at_a_site_no_class_follows_from_the_others():
+    """Site A has 4 of class a: a is hidden there, so is the smallest other class, and for both of them another site."""
+    site = np.repeat(["A", "B", "C"], [64, 90, 90]).astype(object)
+    which = np.concatenate([np.repeat([0, 1, 2], sizes) for sizes in ((4, 20, 40), (20, 30, 40), (30, 30, 30))])
+    rng = np.random.default_rng(0)
+    truth = which[:, None] == np.arange(3)
+    held = outcomes_of(rng.dirichlet(np.ones(3), len(which)), truth, strata={"site": site}, exclusive=True)
+    rows = [row for row in judge({"m": held}, terms=Terms(resamples=20)) if row.slice == "site" and row.metric == "auroc"]
+    shown = {(row.finding, row.slice_value): row.events for row in shareable(rows)}
+    hidden = np.array([[shown[f"f{k}", name] is None for name in "ABC"] for k in range(3)])
+    assert hidden[0, 0]
+    assert not hidden.all()
+    assert all(line.sum() != 1 for line in (*hidden, *hidden.T))
+
+
+def test_findings_that_may_come_together_are_hidden_one_by_one():
+    assert hidden_classes({"a": 3, "b": 40, "c": 56}, {"a": 100, "b": 100, "c": 100}) == {"a"}
+    assert hidden_classes({"a": 3, "b": 41, "c": 56}, {"a": 100, "b": 100, "c": 100}) == {"a", "b"}
+    assert hidden_classes({"a": 2, "b": 2, "c": 96}, {"a": 100, "b": 100, "c": 100}) == {"a", "b", "c"}
+    assert hidden_classes({"a": 20, "b": 30}, {"a": 50, "b": 50}) == set()
+    assert hidden_classes({"a": 20, "b": 30}, {"a": 50, "b": 50}, already={"a"}) == {"a", "b"}
