@@ -4,6 +4,7 @@ from attending.audit.audit import Verdict, audit, audit_intake, audit_parts
 from attending.audit.check import AuditError, Check
 from attending.audit.finding import Finding, Severity
 from attending.audit.material import Material
+from attending.audit.shortcut import Shortcut, strongest
 from attending.audit.split_file import read_split
 
 __all__ = [
@@ -12,9 +13,11 @@ __all__ = [
     "Finding",
     "Material",
     "Severity",
+    "Shortcut",
     "Verdict",
     "audit",
     "audit_intake",
     "audit_parts",
     "read_split",
+    "strongest",
 ]

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from attending.audit.catalog import CHECKS
-from attending.audit.check import AuditError, Check
+from attending.audit.check import AuditError, Check, Examined, ShortcutCheck
 from attending.audit.finding import DATA, PROCEDURE, TRAPS, Finding, Severity
 from attending.audit.material import Material
+from attending.audit.shortcut import Shortcut
 from attending.cohort import Protocol
 from attending.intake import Intake
 from attending.records.error import did_you_mean
@@ -22,12 +23,13 @@ FORMAT = 1
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What all checks found, the gravest first. `waivers` map a trap or check to the reason; `unasked` says what could not be
-    asked, and why, a sentence each."""
+    asked, and why, a sentence each. `shortcuts`: what models of one circumstance alone reach, also where nothing is wrong."""
 
     findings: tuple[Finding, ...]
     checks: tuple[str, ...]
     waivers: Mapping[str, str] = field(default_factory=dict)
     unasked: tuple[str, ...] = ()
+    shortcuts: tuple[Shortcut, ...] = ()
 
     def waiver_of(self, finding: Finding) -> str | None:
         """The reason why a finding does not apply, or None."""
@@ -65,6 +67,7 @@ class Verdict:
             "waivers": dict(self.waivers),
             "unasked": list(self.unasked),
             "findings": [{**one.to_plain(), "waived": self.waiver_of(one)} for one in self.findings],
+            "shortcuts": [one.to_plain() for one in self.shortcuts],
         }
 
 
@@ -77,14 +80,19 @@ def audit(material: Material, *, checks: Mapping[str, Check] = CHECKS) -> Verdic
                 f'the schema waives "{waived}", expected a trap ({TRAPS[0]} to {PROCEDURE[-1]}, {DATA}) or a check '
                 f"({', '.join(checks)}).{did_you_mean(waived, known)}"
             )
-    findings = [finding for check in checks.values() for finding in check.look(material)]
-    findings.sort(key=lambda one: one.severity.rank)
+    held = [_examined(check, material) for check in checks.values()]
+    findings = sorted((finding for one in held for finding in one.findings), key=lambda one: one.severity.rank)
     return Verdict(
         findings=tuple(findings),
         checks=tuple(checks),
         waivers=dict(material.schema.waivers),
         unasked=material.too_rare,
+        shortcuts=tuple(shortcut for one in held for shortcut in one.shortcuts),
     )
+
+
+def _examined(check: Check, material: Material) -> Examined:
+    return check.examine(material) if isinstance(check, ShortcutCheck) else Examined(findings=check.look(material))
 
 
 def audit_intake(intake: Intake) -> Verdict:

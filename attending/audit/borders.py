@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from attending.audit.check import Check
+from attending.audit.check import Examined, ShortcutCheck
 from attending.audit.finding import Finding, Severity
 from attending.audit.material import Material, Truth
 from attending.audit.ranking import LEAST_AREA, Ranking, indicators, rank_learned
+from attending.audit.shortcut import shortcut_of
 from attending.case import Scan
 
 _STRIP, _CORNER = 1 / 24, 1 / 8
@@ -21,49 +22,53 @@ _BINS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class BordersCheck(Check):
+class BordersCheck(ShortcutCheck):
     """`least`: the AUROC of the rim alone from which on it warns."""
 
     name: str = "borders"
     traps: tuple[str, ...] = ("T7",)
     least: float = LEAST_AREA
 
-    def look(self, material: Material) -> tuple[Finding, ...]:
-        """One finding for the first film of each case."""
+    def examine(self, material: Material) -> Examined:
+        """What the rim of the first film of each case reaches, and one finding where that tells the answer or its source."""
         first = [next(iter(chart.of(Scan)), None) for chart in material.charts]
         has_film = np.array([scan is not None for scan in first])
         if has_film.sum() < 2:
-            return ()
+            return Examined()
         numbers = np.array([rim(scan.pixels) for scan in first if scan is not None])
         edges = np.quantile(numbers, np.arange(1, _BINS) / _BINS, axis=0)
         bins = (numbers[:, None, :] > edges[None]).sum(axis=1)
         features = np.zeros((len(first), bins.shape[1] * _BINS))
         features[has_film] = np.concatenate([bins == level for level in range(_BINS)], axis=1)
-        alarms = self._alarms(material, material.truths, features, has_film)
-        sources = self._telling_sources(material)
-        betrayed = self._alarms(material, sources, features, has_film)
-        if not alarms and not betrayed:
-            return ()
-        worst = max(alarms or betrayed, key=lambda found: found.low)
-        what = "the answer" if alarms else "the source, and the source tells the answer,"
+        asked = _ranked(material, material.truths, features, has_film)
+        alarms = [found for found in asked if found.alarms(self.least)]
+        sources = _ranked(material, self._telling_sources(material), features, has_film)
+        betrayed = [found for found in sources if found.alarms(self.least)]
         columns = material.columns_of(dict.fromkeys(scan.field_name for scan in first if scan is not None))
-        return (
-            Finding(
-                trap="T7",
-                check=self.name,
-                severity=Severity.WARN,
-                told=f"the rims of the films tell {what} without any anatomy: they reach {worst}",
-                evidence="; ".join(str(found) for found in (*alarms, *betrayed)),
-                effect="a model can answer by frames, letters and burned-in text, which go with the source of a film",
-                remedy=f"crop films to the anatomy or blank their rims, or {material.leaving_out(columns)}; "
-                "restrict to matched sources where T6 or T7 names them (--where)",
-                columns=columns,
+        return Examined(
+            shortcuts=tuple(
+                shortcut_of(found, trap="T7", check=self.name, input="the rims of the films", least=self.least)
+                for found in asked
             ),
+            findings=(self._found(material, alarms, betrayed, columns),) if alarms or betrayed else (),
         )
 
-    def _alarms(self, material: Material, truths: Sequence[Truth], features: np.ndarray, has_film: np.ndarray) -> list[Ranking]:
-        asked = (rank_learned(material, truth, features, tests=len(truths), chosen=has_film[truth.cases]) for truth in truths)
-        return [found for found in asked if found is not None and found.alarms(self.least)]
+    def _found(
+        self, material: Material, alarms: Sequence[Ranking], betrayed: Sequence[Ranking], columns: tuple[str, ...]
+    ) -> Finding:
+        worst = max(alarms or betrayed, key=lambda found: found.low)
+        what = "the answer" if alarms else "the source, and the source tells the answer,"
+        return Finding(
+            trap="T7",
+            check=self.name,
+            severity=Severity.WARN,
+            told=f"the rims of the films tell {what} without any anatomy: they reach {worst.told}",
+            evidence="; ".join(str(found) for found in (*alarms, *betrayed)),
+            effect="a model can answer by frames, letters and burned-in text, which go with the source of a film",
+            remedy=f"crop films to the anatomy or blank their rims, or {material.leaving_out(columns)}; "
+            "restrict to matched sources where T6 or T7 names them (--where)",
+            columns=columns,
+        )
 
     def _telling_sources(self, material: Material) -> tuple[Truth, ...]:
         """The levels of the site, as findings, where the site alone ranks the answer."""
@@ -78,6 +83,11 @@ class BordersCheck(Check):
         return tuple(
             Truth(finding=level, cases=cases, is_event=np.array([sites[case] == level for case in cases])) for level in levels
         )
+
+
+def _ranked(material: Material, truths: Sequence[Truth], features: np.ndarray, has_film: np.ndarray) -> list[Ranking]:
+    asked = (rank_learned(material, truth, features, tests=len(truths), chosen=has_film[truth.cases]) for truth in truths)
+    return [found for found in asked if found is not None]
 
 
 def rim(pixels: Float[np.ndarray, "height width"]) -> list[float]:

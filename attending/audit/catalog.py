@@ -14,6 +14,7 @@ from attending.audit.persons import PersonsCheck
 from attending.audit.presence import PresenceCheck
 from attending.audit.ranges import RangesCheck
 from attending.audit.repeats import RepeatsCheck
+from attending.audit.unknowns import UnknownsCheck
 from attending.audit.unreadable import UnreadableCheck
 from attending.audit.windows import WindowsCheck
 from attending.audit.wording import WordingCheck
@@ -33,5 +34,6 @@ _ALL: tuple[Check, ...] = (
     RangesCheck(),
     ExposureCheck(),
     UnreadableCheck(),
+    UnknownsCheck(),
 )
 CHECKS: Mapping[str, Check] = {check.name: check for check in _ALL}

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from attending.audit.check import Check
+from attending.audit.check import Examined, ShortcutCheck
 from attending.audit.finding import Finding, Severity, quoted
-from attending.audit.material import Material
+from attending.audit.material import Material, Truth
 from attending.audit.ranking import LEAST_AREA, Ranking, indicators, rank, rank_learned
+from attending.audit.shortcut import shortcut_of
 from attending.records import RecordError, names, rows_where
 from attending.records.column import Role
 from attending.records.images import FORMATS, locate
@@ -28,7 +29,7 @@ _WORDS = frozenset({"file", "filename", "filepath", "path", "folder", "directory
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilingCheck(Check):
+class FilingCheck(ShortcutCheck):
     """`least`: the AUROC of one such fact alone from which on it warns."""
 
     name: str = "filing"
@@ -37,42 +38,39 @@ class FilingCheck(Check):
     most_levels: int = 50
     most_told: int = 6
 
-    def look(self, material: Material) -> tuple[Finding, ...]:
-        """One finding for all facts of filing that rank the answer."""
+    def examine(self, material: Material) -> Examined:
+        """What each fact of filing reaches, and one finding for all that rank the answer."""
         facts = self._facts(material)
         tests = max(1, len(facts) * len(material.truths))
-        alarms: list[tuple[Ranking, str, str]] = []
-        for (column, fact), values in facts.items():
-            for truth in material.truths:
-                found = (
-                    rank(material, truth, values[truth.cases], tests=tests)
-                    if values.dtype != object
-                    else rank_learned(
-                        material,
-                        truth,
-                        indicators(values.tolist()),
-                        tests=tests,
-                        chosen=np.array([values[case] is not None for case in truth.cases]),
-                    )
-                )
-                if found is not None and found.alarms(self.least):
-                    alarms.append((found, column, fact))
-        if not alarms:
-            return ()
-        alarms.sort(key=lambda alarm: -alarm[0].low)
+        asked = [
+            (found, column, fact)
+            for (column, fact), values in facts.items()
+            for truth in material.truths
+            if (found := _rank(material, truth, values, tests=tests)) is not None
+        ]
+        alarms = sorted((one for one in asked if one[0].alarms(self.least)), key=lambda alarm: -alarm[0].low)
+        return Examined(
+            shortcuts=tuple(
+                shortcut_of(found, trap="T8", check=self.name, input=f'{fact} of "{column}"', least=self.least)
+                for found, column, fact in asked
+            ),
+            findings=(self._found(material, alarms, facts),) if alarms else (),
+        )
+
+    def _found(
+        self, material: Material, alarms: list[tuple[Ranking, str, str]], facts: Mapping[tuple[str, str], np.ndarray]
+    ) -> Finding:
         worst, column, fact = alarms[0]
         columns = tuple(dict.fromkeys(column for _, column, _ in alarms))
-        return (
-            Finding(
-                trap="T8",
-                check=self.name,
-                severity=Severity.WARN,
-                told=f'how films were taken or filed tells the answer: {fact} of "{column}" alone reaches {worst}',
-                evidence="; ".join(f'{fact} of "{column}": {found}' for found, column, fact in alarms[: self.most_told]),
-                effect="a model can answer by the kind of file or view instead of by what the film shows",
-                remedy=self._remedy(material, [(column, fact) for _, column, fact in alarms], facts),
-                columns=columns,
-            ),
+        return Finding(
+            trap="T8",
+            check=self.name,
+            severity=Severity.WARN,
+            told=f'how films were taken or filed tells the answer: {fact} of "{column}" alone reaches {worst.told}',
+            evidence="; ".join(f'{fact} of "{column}": {found}' for found, column, fact in alarms[: self.most_told]),
+            effect="a model can answer by the kind of file or view instead of by what the film shows",
+            remedy=self._remedy(material, [(column, fact) for _, column, fact in alarms], facts),
+            columns=columns,
         )
 
     def _remedy(self, material: Material, telling: list[tuple[str, str]], facts: Mapping[tuple[str, str], np.ndarray]) -> str:
@@ -113,6 +111,14 @@ class FilingCheck(Check):
             return len(np.unique(values[np.isfinite(values)])) > 1
         held = [value for value in values if value is not None]
         return 2 <= len(set(held)) <= min(self.most_levels, len(held) / 5)
+
+
+def _rank(material: Material, truth: Truth, values: np.ndarray, *, tests: int) -> Ranking | None:
+    """How well a fact ranks a finding: numbers as they are, texts as learned on other groups; only cases that have one."""
+    if values.dtype != object:
+        return rank(material, truth, values[truth.cases], tests=tests)
+    present = np.array([values[case] is not None for case in truth.cases])
+    return rank_learned(material, truth, indicators(values.tolist()), tests=tests, chosen=present)
 
 
 def _first_beside(material: Material, spec: Companion) -> list[str | None]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from attending.audit.check import Check
 from attending.audit.finding import Finding, Severity
+from attending.audit.inputs import values_of
 from attending.audit.material import Material, Truth
-from attending.audit.ranking import LEAST_AREA, Ranking, indicators, rank, rank_learned
-from attending.case import Demographics, Lab, Sign
+from attending.audit.ranking import LEAST_AREA, WORTH_ASKING, Ranking, indicators, rank, rank_learned
 from attending.records import names
 from attending.records.association import determines
 from attending.records.column import Column, Role
@@ -38,7 +38,7 @@ class GiveawaysCheck(Check):
 
     def look(self, material: Material) -> tuple[Finding, ...]:
         """Inputs that are the answer, inputs that nearly are, and columns kept out that would be."""
-        values = _inputs(material)
+        values = values_of(material)
         columns = {column.field_name: column for column in material.schema.inputs}
         tests = max(1, len(values) * len(material.truths))
         after: dict[str, str] = {}
@@ -113,31 +113,6 @@ class GiveawaysCheck(Check):
         )
 
 
-def _inputs(material: Material) -> dict[str, np.ndarray]:
-    """Per field the cases' values: numbers (several of one case averaged) or texts; NaN or None where there is none."""
-    numbers: dict[str, dict[int, list[float]]] = {}
-    texts: dict[str, dict[int, str]] = {}
-    for case, chart in enumerate(material.charts):
-        for evidence in chart.evidence:
-            match evidence:
-                case Lab(code=name, value=value):
-                    numbers.setdefault(name, {}).setdefault(case, []).append(value)
-                case Sign(name=name, value=text):
-                    texts.setdefault(name, {})[case] = text
-                case Demographics(age_years=age, sex=sex):
-                    if age is not None:
-                        numbers.setdefault("age_years", {})[case] = [age]
-                    if sex is not None:
-                        texts.setdefault("sex", {})[case] = sex
-    n = len(material)
-    found: dict[str, np.ndarray] = {}
-    for name, held in numbers.items():
-        found[name] = np.array([sum(held[case]) / len(held[case]) if case in held else np.nan for case in range(n)])
-    for name, told in texts.items():
-        found[name] = np.array([told.get(case) for case in range(n)], dtype=object)
-    return found
-
-
 def _read(cells: list[str | None]) -> np.ndarray:
     """The cells of any column: numbers where most are and there are many different ones, else texts."""
     known = [None if cell is None or is_unknown(cell) else cell for cell in cells]
@@ -152,7 +127,8 @@ def _read(cells: list[str | None]) -> np.ndarray:
 def _best(material: Material, values: np.ndarray, *, tests: int) -> Ranking | None:
     """The finding that the values rank best, surely; only cases that have one."""
     found = [ranking for truth in material.truths if (ranking := _rank(material, truth, values, tests=tests)) is not None]
-    return max(found, key=lambda ranking: ranking.low, default=None)
+    worth = [ranking for ranking in found if ranking.area >= WORTH_ASKING]
+    return max(worth, key=lambda ranking: ranking.low) if worth else max(found, key=lambda ranking: ranking.area, default=None)
 
 
 def _rank(material: Material, truth: Truth, values: np.ndarray, *, tests: int) -> Ranking | None:

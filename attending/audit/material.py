@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from attending.case import Chart
 from attending.cohort import Protocol
+from attending.evaluation.sharing import FEWEST as FEWEST_TOLD
 from attending.records import Companion, Records, Schema, Table
 
 FEWEST = 10
@@ -139,10 +140,10 @@ class Material:
 
     @cached_property
     def too_rare(self) -> tuple[str, ...]:
-        """The findings about which nothing can be said, and why, one sentence each."""
+        """The findings about which nothing can be said, and why, one sentence each; counts under 5 are not told."""
         return tuple(
-            f'"{truth.finding}": {self._fewest(truth)} groups of the rarer class, fewer than {FEWEST}: '
-            "what predicts it cannot be asked"
+            f'"{truth.finding}": {self._few(truth)} groups of the rarer class, where {FEWEST} are needed: what predicts it '
+            "cannot be asked"
             for truth in self.all_truths
             if self._fewest(truth) < FEWEST
         )
@@ -156,6 +157,10 @@ class Material:
             is_event = np.array([self.charts[at].truth[finding] for at in cases], dtype=bool)
             made.append(Truth(finding=finding, cases=cases, is_event=is_event))
         return tuple(made)
+
+    def _few(self, truth: Truth) -> str:
+        fewest = self._fewest(truth)
+        return str(fewest) if fewest >= FEWEST_TOLD else f"fewer than {FEWEST_TOLD}"
 
     def _fewest(self, truth: Truth) -> int:
         groups = self.groups[truth.cases]

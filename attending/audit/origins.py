@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom
 
-from attending.audit.check import Check
+from attending.audit.check import Examined, ShortcutCheck
 from attending.audit.finding import Finding, Severity, quoted
 from attending.audit.material import Material, Truth
 from attending.audit.ranking import ALPHA, LEAST_AREA, Ranking, indicators, rank_learned
+from attending.audit.shortcut import shortcut_of
 from attending.records import names, rows_where
 from attending.records.column import Role
 from attending.records.values import is_unknown
@@ -28,7 +29,7 @@ _FEWEST_OF_A_CLASS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class OriginsCheck(Check):
+class OriginsCheck(ShortcutCheck):
     """`least`: the AUROC of one such column alone from which on it warns; `most_levels`: columns with more are no
     origins; `pure`: the share of one class from which on a level is told of by itself.
     """
@@ -40,17 +41,17 @@ class OriginsCheck(Check):
     pure: float = 0.95
     most_told: int = 6
 
-    def look(self, material: Material) -> tuple[Finding, ...]:
-        """One finding for columns that rank the answer, and one for levels that hold one class only."""
+    def examine(self, material: Material) -> Examined:
+        """What each such column reaches; a finding for those that rank the answer, and one for levels of one class only."""
         columns = {name: cells for name in self._columns(material) if (cells := _levels(material, name, self.most_levels))}
         tests = max(1, len(columns) * len(material.truths))
-        alarms = []
-        for name, cells in columns.items():
-            features = indicators(cells)
-            for truth in material.truths:
-                found = rank_learned(material, truth, features, tests=tests)
-                if found is not None and found.alarms(self.least):
-                    alarms.append((found, name))
+        asked = [
+            (found, name)
+            for name, features in ((name, indicators(cells)) for name, cells in columns.items())
+            for truth in material.truths
+            if (found := rank_learned(material, truth, features, tests=tests)) is not None
+        ]
+        alarms = [(found, name) for found, name in asked if found.alarms(self.least)]
         alarms.sort(key=lambda alarm: -alarm[0].low)
         telling = {name for _, name in alarms}
         uneven = [
@@ -61,9 +62,15 @@ class OriginsCheck(Check):
         ]
         named = dict.fromkeys([name for _, name in alarms] + [name for name, _, _ in uneven])
         matched = {name: _matched(material, name, columns[name], tests=tests, least=self.least) for name in named}
-        return (
-            *((self._ranking(alarms, matched),) if alarms else ()),
-            *((self._by_class(uneven, matched),) if uneven else ()),
+        return Examined(
+            shortcuts=tuple(
+                shortcut_of(found, trap="T6", check=self.name, input=f'the column "{name}"', least=self.least)
+                for found, name in asked
+            ),
+            findings=(
+                *((self._ranking(alarms, matched),) if alarms else ()),
+                *((self._by_class(uneven, matched),) if uneven else ()),
+            ),
         )
 
     def _columns(self, material: Material) -> list[str]:
@@ -80,7 +87,7 @@ class OriginsCheck(Check):
             trap="T6",
             check=self.name,
             severity=Severity.WARN,
-            told=f'where a case comes from tells the answer: "{alarms[0][1]}" alone reaches {alarms[0][0]}',
+            told=f'where a case comes from tells the answer: "{alarms[0][1]}" alone reaches {alarms[0][0].told}',
             evidence="; ".join(f'"{name}": {found}' for found, name in alarms[: self.most_told]),
             effect="a model can answer by recognising the place; at a new place it falls to what it knows beside that",
             remedy=f"judge within and across sites (--protocol site); {matched[alarms[0][1]]}",

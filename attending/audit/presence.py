@@ -4,19 +4,21 @@ Looks at which fields each case holds and at nothing in them.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from attending.audit.check import Check
+from attending.audit.check import Examined, ShortcutCheck
 from attending.audit.finding import Finding, Severity
 from attending.audit.material import Material, Truth
-from attending.audit.ranking import LEAST_AREA, rank_learned
+from attending.audit.ranking import LEAST_AREA, Ranking, rank_learned
+from attending.audit.shortcut import shortcut_of
 from attending.case import Chart, Demographics, Embedding, Lab, Note, Scan, Sign
 
 
 @dataclass(frozen=True, kw_only=True)
-class PresenceCheck(Check):
+class PresenceCheck(ShortcutCheck):
     """`least`: the AUROC of presence alone from which on it warns."""
 
     name: str = "presence"
@@ -24,32 +26,38 @@ class PresenceCheck(Check):
     least: float = LEAST_AREA
     most_columns: int = 8
 
-    def look(self, material: Material) -> tuple[Finding, ...]:
-        """One finding for the pattern of presence, naming the fields that differ most."""
+    def examine(self, material: Material) -> Examined:
+        """What the pattern of presence reaches, and one finding that names the fields that differ most."""
         held = [fields_of(chart) for chart in material.charts]
         fields = sorted(name for name, n in Counter(name for names in held for name in names).items() if n < len(held))
         if not fields:
-            return ()
+            return Examined()
         features = np.array([[name in names for name in fields] for names in held], dtype=float)
-        alarms = []
-        for truth in (*material.truths, *material.any_truth):
-            found = rank_learned(material, truth, features, tests=len(material.truths) + 1)
-            if found is not None and found.alarms(self.least):
-                alarms.append((found, self._most_different(truth, features, fields)))
-        if not alarms:
-            return ()
-        worst, columns = max(alarms, key=lambda alarm: alarm[0].low)
-        return (
-            Finding(
-                trap="T11",
-                check=self.name,
-                severity=Severity.WARN,
-                told=f"which fields are filled in tells the answer without any value: {worst}",
-                evidence="; ".join(str(found) for found, _ in alarms),
-                effect="a model can answer from what was ordered or written down instead of from what was found",
-                remedy=_remedy(material, material.columns_of(columns)),
-                columns=material.columns_of(columns),
+        asked = [
+            (truth, found)
+            for truth in (*material.truths, *material.any_truth)
+            if (found := rank_learned(material, truth, features, tests=len(material.truths) + 1)) is not None
+        ]
+        alarms = [(found, self._most_different(truth, features, fields)) for truth, found in asked if found.alarms(self.least)]
+        return Examined(
+            shortcuts=tuple(
+                shortcut_of(found, trap="T11", check=self.name, input="which fields are filled in", least=self.least)
+                for _, found in asked
             ),
+            findings=(self._found(material, alarms),) if alarms else (),
+        )
+
+    def _found(self, material: Material, alarms: Sequence[tuple[Ranking, tuple[str, ...]]]) -> Finding:
+        worst, columns = max(alarms, key=lambda alarm: alarm[0].low)
+        return Finding(
+            trap="T11",
+            check=self.name,
+            severity=Severity.WARN,
+            told=f"which fields are filled in tells the answer without any value: {worst.told}",
+            evidence="; ".join(str(found) for found, _ in alarms),
+            effect="a model can answer from what was ordered or written down instead of from what was found",
+            remedy=_remedy(material, material.columns_of(columns)),
+            columns=material.columns_of(columns),
         )
 
     def _most_different(self, truth: Truth, features: np.ndarray, fields: list[str]) -> tuple[str, ...]:

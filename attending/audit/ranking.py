@@ -1,12 +1,13 @@
 """How well one thing alone ranks a finding, and how surely: the number by which every alarm of the audit is judged.
 
-An alarm asks the lower limit of an AUROC, adjusted for all that was looked at (design notes, evidence.md §3), never the AUROC
-itself. What must be learned first (categories, presence, words) is learned on other groups than it is held against, by
-naive Bayes: it needs no tuning, and what it cannot rank alone is no plain shortcut.
+An alarm asks the lower end of an AUROC's interval, adjusted for all that was looked at (design notes, evidence.md §3), never
+the AUROC itself. What must be learned first (categories, presence, words) is learned on other groups than it is held against,
+by naive Bayes: it needs no tuning, and what it cannot rank alone is no plain shortcut.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -14,8 +15,8 @@ from scipy.sparse import csr_matrix
 
 from attending.audit.material import FEWEST, Material, Truth
 from attending.evaluation.discrimination import auroc
-from attending.evaluation.interval import area_interval, area_score_interval
-from attending.evaluation.metric import sample
+from attending.evaluation.interval import Interval, area_interval, area_score_interval
+from attending.evaluation.metric import Sample, sample
 
 LEAST_AREA = 0.65
 """AUROC from which on a shortcut is worth a warning, given that its adjusted lower limit lies above chance."""
@@ -23,26 +24,53 @@ ALPHA = 0.01
 """Chance that one audit gives any false alarm of one kind, before its alarm asks for an effect on top."""
 FOLDS = 5
 _SMOOTHING = 0.5
-_ASKED = 0.6
-"""Below this area no limit is computed: it raises no alarm, and most of a wide table lies there."""
+WORTH_ASKING = 0.6
+"""No alarm asks for less; below it an interval is worth its time only where it is told."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
-    """AUROC of one thing for one finding, in its better direction, with its adjusted lower limit (0 where not computed)."""
+    """AUROC of one thing for one finding, in its better direction, with an interval that is made when it is asked for.
+
+    Of all intervals of one check together the lower ends are wrong with a chance of `ALPHA` at most, and so are the upper ones;
+    `level` is what each needs for that. `n` cases, `events` among them.
+    """
 
     finding: str
     area: float
-    low: float
     n: int
     events: int
+    level: float
+    rows: Sample = field(repr=False)
+
+    @cached_property
+    def interval(self) -> Interval:
+        """Both ends, the farther of two methods each; 0 or 1 where neither can say."""
+        told = (area_interval(self.rows, self.area, self.level), area_score_interval(self.rows, self.area, self.level))
+        lows, highs = zip(*told, strict=True)
+        return min(low if np.isfinite(low) else 0.0 for low in lows), max(high if np.isfinite(high) else 1.0 for high in highs)
+
+    @property
+    def low(self) -> float:
+        """The lower end, by which alarms are judged."""
+        return self.interval[0]
+
+    @property
+    def high(self) -> float:
+        """The upper end."""
+        return self.interval[1]
 
     def alarms(self, least: float, *, low: float = 0.5) -> bool:
-        """Whether the area reaches `least` and its adjusted lower limit lies above `low`."""
+        """Whether the area reaches `least` and the interval lies above `low`."""
         return self.area >= least and self.low > low
 
+    @property
+    def told(self) -> str:
+        """Without counts, for what may be passed on."""
+        return f'AUROC {self.area:.2f} for "{self.finding}" (adjusted interval {self.low:.2f} to {self.high:.2f})'
+
     def __str__(self) -> str:
-        return f'AUROC {self.area:.2f} for "{self.finding}" (adjusted limit {self.low:.2f}; {self.events} of {self.n})'
+        return f"{self.told[:-1]}; {self.events} events in {self.n} cases)"
 
 
 def rank(
@@ -78,12 +106,14 @@ def rank_upward(
         probability=scores[held], truth=is_event.astype(float), weight=material.weights[cases], cluster=material.groups[cases]
     )
     area = float(auroc(rows, rows.weight[None, :])[0])
-    level = 1.0 - 2.0 * ALPHA / max(tests, 1)
-    if area < _ASKED:
-        return Ranking(finding=truth.finding, area=area, low=0.0, n=int(held.sum()), events=int(is_event.sum()))
-    limits = (area_interval(rows, area, level)[0], area_score_interval(rows, area, level)[0])
-    low = min(limit if np.isfinite(limit) else 0.0 for limit in limits)
-    return Ranking(finding=truth.finding, area=area, low=low, n=int(held.sum()), events=int(is_event.sum()))
+    return Ranking(
+        finding=truth.finding,
+        area=area,
+        n=int(held.sum()),
+        events=int(is_event.sum()),
+        level=1.0 - 2.0 * ALPHA / max(tests, 1),
+        rows=rows,
+    )
 
 
 def _cross_fitted(

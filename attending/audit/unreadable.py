@@ -37,7 +37,7 @@ class UnreadableCheck(Check):
         is_lost = np.zeros(len(material))
         is_lost[[case for case, _ in lost]] = 1.0
         found = [rank(material, truth, is_lost[truth.cases], tests=len(material.truths)) for truth in material.truths]
-        telling = [str(one) for one in found if one is not None and one.alarms(LEAST_AREA)]
+        telling = [one.told for one in found if one is not None and one.alarms(LEAST_AREA)]
         share = len(lost) / n
         severity = Severity.WARN if share >= self.often or telling else Severity.NOTE
         reasons = Counter(absence.reason for _, absence in lost).most_common(3)

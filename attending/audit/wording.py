@@ -64,7 +64,7 @@ class WordingCheck(Check):
                 trap="T5",
                 check=self.name,
                 severity=Severity.BLOCK if is_plain else Severity.WARN,
-                told=f"notes name the answer: that they do reaches {found}",
+                told=f"notes name the answer: that they do reaches {found.told}",
                 evidence=f"{len(own)} of {noted} cases with notes name their own recorded label; "
                 f"{told}; {self._words(material, truth, texts, has_note, pattern)}",
                 effect="the model reads the diagnosis instead of making it",
@@ -103,7 +103,8 @@ class WordingCheck(Check):
         if plain is None or masked is None:
             return "a bag of words cannot be asked"
         return (
-            f'a bag of words reaches {plain.area:.2f} for "{truth.finding}", with the label\'s words masked {masked.area:.2f}'
+            f'a bag of words reaches {plain.area:.2f} ({plain.low:.2f} to {plain.high:.2f}) for "{truth.finding}", '
+            f"with the label's words masked {masked.area:.2f} ({masked.low:.2f} to {masked.high:.2f})"
         )
 
     def _bag(self, material: Material, truth: Truth, texts: list[str], chosen: np.ndarray) -> Ranking | None:

@@ -8,12 +8,13 @@ import typer
 from rich.table import Table as Grid
 
 from attending.artefacts import write_text
-from attending.audit import Finding, Material, Severity, Verdict, audit, audit_intake, read_split
+from attending.audit import Finding, Material, Severity, Shortcut, Verdict, audit, audit_intake, read_split, strongest
 from attending.commands.showing import err, out
 from attending.intake import LONGEST_SIDE, Intake, declare, read_table
 from attending.records import NOTHING_AMENDED, Amendments, read_charts
 
 MOST_IDS = 5
+SHORTCUTS = "What models reach that see one circumstance and no evidence (0.5 is chance)"
 _STYLES = {Severity.BLOCK: "bold red", Severity.WARN: "yellow", Severity.NOTE: None}
 
 
@@ -76,7 +77,7 @@ def audit_first(intake: Intake) -> Verdict:
 
 
 def show_verdict(verdict: Verdict) -> None:
-    """A row per finding: trap, weight, evidence, effect and remedy; then the waivers and what could not be asked."""
+    """A row per finding: trap, weight, evidence, effect and remedy; then shortcuts, waivers, and what could not be asked."""
     out.print(f"Audit: {verdict}", highlight=False)
     if verdict.findings:
         grid = Grid(box=None, pad_edge=False, show_lines=True)
@@ -88,10 +89,25 @@ def show_verdict(verdict: Verdict) -> None:
             cells = (one.trap, weight, _told(one), one.effect, one.remedy)
             grid.add_row(*cells, style=_STYLES[one.severity])
         out.print(grid, highlight=False)
+    _show_shortcuts(verdict.shortcuts)
     for waived, reason in verdict.waivers.items():
         out.print(f"waived: {waived}: {reason}", highlight=False)
     for sentence in verdict.unasked:
         err.print(f"not asked: {sentence}", highlight=False)
+
+
+def _show_shortcuts(shortcuts: Sequence[Shortcut]) -> None:
+    """A row per input: the label that a model of this input alone ranks most surely."""
+    if not shortcuts:
+        return
+    grid = Grid(title=SHORTCUTS, title_justify="left", box=None, pad_edge=False)
+    for name in ("trap", "input alone", "AUROC", "adjusted interval", "label ranked best", ""):
+        grid.add_column(name, overflow="fold")
+    for one, n_asked in strongest(shortcuts):
+        of = one.finding if n_asked == 1 else f"{one.finding}, of {n_asked} asked"
+        cells = (one.trap, one.input, f"{one.auroc:.2f}", f"{one.low:.2f} to {one.high:.2f}", of)
+        grid.add_row(*cells, "warns" if one.is_alarm else "", style=_STYLES[Severity.WARN] if one.is_alarm else None)
+    out.print(grid, highlight=False)
 
 
 def _told(finding: Finding) -> str:

@@ -114,7 +114,7 @@ def test_a_study_tries_its_own_model_and_says_so(tmp_path: Path) -> None:
     said = call("run", table, "--target", "sick", "--ignore", "kind,a,b", "--out", tmp_path / "run", *FAST)
     assert said.code == 0, said.err
     audit = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))["audit"]
-    assert "by 20 checks" in audit["verdict"]  # 14 of the table, the protocol's parts, and five of the model and its answers
+    assert "by 21 checks" in audit["verdict"]  # 15 of the table, the protocol's parts, and five of the model and its answers
     assert not [one for one in audit["findings"] if one["level"] == "blocks"]
     results = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))["results"]
     assert {"age band", "sex"} <= {row["slice"] for row in results}
