@@ -123,7 +123,8 @@ class Schema:
     """All that is declared about a table. The schema wins over inference.
 
     `waivers` map a trap or check to the reason why it does not apply. `target_prevalence` maps findings to the prevalence
-    where the model is to be used. `patient_rows` is `EACH_ROW` where a person declared that no patient has two rows.
+    where the model is to be used. `decision_range` are the lowest and the highest risk at which anybody would act: the ends of
+    the decision curve. `patient_rows` is `EACH_ROW` where a person declared that no patient has two rows.
     `warning` heads the report, such as "shows confounding, not performance"; `cautions` are sentences for its first screen,
     such as "label partly composed of inputs; differential verification". `masks_label_words` takes words that name a finding
     out of all notes on reading, in training and in use.
@@ -139,6 +140,7 @@ class Schema:
     cautions: tuple[str, ...] = ()
     target_prevalence: Mapping[str, float] = field(default_factory=dict)
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    decision_range: tuple[float, float] | None = None
     primary: Primary | None = None
     waivers: Mapping[str, str] = field(default_factory=dict)
     companions: tuple[Companion, ...] = ()
@@ -149,6 +151,10 @@ class Schema:
     def __post_init__(self) -> None:
         for name in ("target_prevalence", "thresholds", "waivers"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        if self.decision_range is not None and not 0.0 < self.decision_range[0] < self.decision_range[1] < 1.0:
+            raise SchemaError(
+                f"schema: decision_range = {list(self.decision_range)}, expected two risks between 0 and 1, the lower first"
+            )
         if any(not caution.strip() for caution in self.cautions):
             raise SchemaError("schema: cautions holds an empty text; say in a sentence what readers must know, or take it out")
         names = [column.name for column in self.columns]

@@ -34,6 +34,7 @@ _HEAD = """\
 # What else may be declared, here and at the end of the file, without the first sign of each line:
 #look_back_hours = 48.0  # how far back timed values and companions are read
 #patient_rows = "{each_row}"  # instead of a patient column: no patient has two rows
+#decision_range = [0.05, 0.6]  # the lowest and the highest risk at which anybody would act: the ends of the decision curve
 
 # [primary]  # the one comparison, fixed before results are opened
 # finding = {example}
@@ -201,6 +202,7 @@ _ENUMS: dict[str, type[Enum]] = {
     "role": Role, "kind": TargetKind, "sampling": Sampling, "below": Rule, "above": Rule, "infinite": Rule,
 }  # fmt: skip
 _NUMBERS = ("detection_low", "detection_high", "look_back_hours")
+_PAIRS = ("decision_range",)
 _LISTS = ("levels", "classes", "unknown", "cautions")
 _MAPPINGS = ("target_prevalence", "waivers", "thresholds", "units")
 _BUILT = ("rules", "columns", "targets", "companions", "primary")
@@ -240,6 +242,8 @@ def _check(kind: type, key: str, value: Any, place: str) -> Any:  # noqa: PLR091
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise SchemaError(f"{place}: {key} = {value!r}, expected a number")
         return float(value)
+    if key in _PAIRS and value is not None:
+        return _check_pair(key, value, place)
     if key in _LISTS:
         if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
             raise SchemaError(f"{place}: {key} = {value!r}, expected a list of texts")
@@ -253,6 +257,12 @@ def _check(kind: type, key: str, value: Any, place: str) -> Any:  # noqa: PLR091
     if value is not None and not isinstance(value, str):
         raise SchemaError(f"{place}: {key} = {value!r}, expected text in quotes")
     return value
+
+
+def _check_pair(key: str, value: Any, place: str) -> tuple[float, float]:
+    if not isinstance(value, list | tuple) or len(value) != 2 or not all(type(each) in (int, float) for each in value):
+        raise SchemaError(f"{place}: {key} = {value!r}, expected two numbers, the lower first")
+    return float(value[0]), float(value[1])
 
 
 def _check_mapping(key: str, value: dict[str, Any], place: str) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def schemas(draw: st.DrawFn) -> Schema:
         cautions=draw(st.lists(WORDS, max_size=3).map(tuple)),
         waivers=draw(st.dictionaries(WORDS, WORDS, max_size=2)),
         look_back_hours=draw(st.none() | st.floats(0.5, 1e4)),
+        decision_range=draw(st.sampled_from([None, (0.05, 0.6)])),
         companions=draw(
             st.sampled_from([(), (Companion(kind="labs", id=names[0], value="v", code="c", units={"crp": "mg/L"}),)])
         ),
@@ -119,6 +120,9 @@ HEAD = 'format = 1\n[columns.p]\nrole = "patient"\n'
         (HEAD + "[thresholds]\nt = { sensitivty = 0.9 }", 'Did you mean "sensitivity"'),
         (HEAD + "[thresholds]\nt = { risk = 3.0 }", "expected a number between 0 and 1"),
         (HEAD + "[target_prevalence]\nt = 3.0", "expected a number between 0 and 1"),
+        (f"decision_range = [0.6, 0.1]\n{HEAD}", "two risks between 0 and 1, the lower first"),
+        (f"decision_range = [0.1]\n{HEAD}", "expected two numbers"),
+        (f"decision_range = 0.1\n{HEAD}", "expected two numbers"),
     ],
 )
 def test_what_is_left_over_or_left_out_is_refused(text: str, expected: str) -> None:
@@ -136,6 +140,7 @@ def test_what_the_head_offers_can_be_declared_as_it_stands(finding: str) -> None
     below = [line[2:] for line in head[head.index("# [primary]") :].splitlines()]
     declared = from_toml("\n".join([*above, f"format = {body}", *below]))
     assert declared.look_back_hours == 48.0
+    assert declared.decision_range == (0.05, 0.6)
     assert declared.patient_rows == "each row"
     assert declared.primary is not None
     assert declared.primary.finding == finding
