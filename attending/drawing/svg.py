@@ -55,6 +55,7 @@ def picture(width: float, height: float, *children: str, title: str, description
     return element(
         "svg",
         element("title", escape(title, quote=False)),
+        *([element("desc", escape(description, quote=False))] if description else []),
         *children,
         xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {width:g} {height:g}",

@@ -11,7 +11,7 @@ import numpy as np
 from attending.case import Case, Demographics, Embedding, Evidence, Lab, Note, Scan, Sign
 from attending.evaluation.sharing import FEWEST, suppress
 
-MOST_COLUMNS, MOST_VALUES = 8, 12
+MOST_COLUMNS, MOST_VALUES, MOST_LEVELS = 8, 12, 12
 _KINDS: Mapping[type[Evidence], str] = {
     Note: "a note",
     Scan: "a film",
@@ -54,8 +54,7 @@ def _table(by: str, columns: Mapping[str, Sequence[Case]]) -> Characteristics | 
     held = [columns[name] for name in shown]
     rows = [("Cases", tuple(str(len(cases)) for cases in held))]
     rows.append(("Age in years", tuple(_middle([_age(case) for case in cases]) for cases in held)))
-    sexes = sorted({sex for cases in held for case in cases if (sex := _sex(case)) is not None})
-    rows += _shares("Sex", {sex: [[_sex(case) == sex for case in cases] for cases in held] for sex in sexes})
+    rows += _levels("Sex", [[_sex(case) for case in cases] for cases in held])
     rows += _shares("Has", {word: [[bool(c.of(kind)) for c in cases] for cases in held] for kind, word in _KINDS.items()})
     codes: dict[str, int] = {}
     for cases in held:
@@ -65,6 +64,28 @@ def _table(by: str, columns: Mapping[str, Sequence[Case]]) -> Characteristics | 
     for code in sorted(codes, key=lambda code: (-codes[code], code))[:MOST_VALUES]:
         rows.append((code, tuple(_middle([_value(case, code) for case in cases]) for cases in held)))
     return Characteristics(by=by, columns=tuple(shown), rows=tuple(row for row in rows if any(cell != "–" for cell in row[1])))
+
+
+def _levels(what: str, columns: Sequence[Sequence[str | None]]) -> list[tuple[str, tuple[str, ...]]]:
+    """A row per level where there are at least two and not too many; what is under 5 is hidden with all that would tell it.
+
+    Every case has one level or none, so that the levels of a column, and the unknown, add up to its cases.
+    """
+    levels = sorted({level for column in columns for level in column if level is not None})
+    if not 2 <= len(levels) <= MOST_LEVELS:
+        return []
+    counts = [[list(column).count(level) for column in columns] for level in (*levels, None)]
+    shown = suppress(counts)[:-1]
+    return [
+        (
+            f"{what}: {level}",
+            tuple(
+                "hidden" if n is None else f"{n} ({100 * n / len(column):.0f} %)"
+                for n, column in zip(row, columns, strict=True)
+            ),
+        )
+        for level, row in zip(levels, shown, strict=True)
+    ]
 
 
 def _shares(what: str, levels: Mapping[str, Sequence[Sequence[bool]]]) -> list[tuple[str, tuple[str, ...]]]:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from attending.drawing.pages import environment, style
 from attending.evaluation import Result
 from attending.report import figures, words
+from attending.report.flow import flow_figure
 from attending.report.ledger import Ledger
 from attending.report.report import Report
 from attending.report.sharing import shared_patterns
@@ -31,6 +32,7 @@ SITE_COLUMNS = ("auroc", "calibration_intercept_before_local", "calibration_inte
 RANDOM_EFFECTS = ("auroc", "calibration_intercept")
 SLICE_COLUMNS = ("auroc", "brier", "calibration_slope", "calibration_intercept", "sensitivity", "specificity")
 THRESHOLD_METRICS = ("sensitivity", "specificity", "ppv", "npv", "flagged_per_100", "net_benefit")
+MOST_SHORTCUTS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,7 @@ def page_of(report: Report) -> str:
     )
     ledger = Ledger(report.results)
     patterns = shared_patterns(report.patterns)
+    asked = [one for one in report.audit.shortcuts if one.n_asked]
     return templates.get_template("report.html").render(
         report=report,
         style=style(("attending.report", "report.css")),
@@ -74,7 +77,12 @@ def page_of(report: Report) -> str:
         first_figure=_first_figure(report),
         findings=[_finding(report, ledger, name) for name in ledger.findings()],
         patterns_figure=Markup(figures.patterns_figure(report, patterns)),
+        flow_figure=Markup(flow_figure(report)),
+        shortcuts=asked[:MOST_SHORTCUTS],
+        n_shortcuts=len(asked),
         best=words.BEST,
+        sets_sentence=words.sets_sentence(report),
+        not_transferable=words.not_transferable(report),
     )
 
 
@@ -154,6 +162,7 @@ def _finding(report: Report, ledger: Ledger, finding: str) -> dict[str, Any]:
         "name": finding,
         "counts": next((one for one in report.flow.findings if one.finding == finding), None),
         "metrics": metrics,
+        "best": {**words.BEST, "auprc": words.best_auprc(at.get("auprc"))},
         "rows": [_row(report, name, whole[name], metrics) for name in models],
         "models_figure": Markup(figures.models_figure(report, ledger, finding)),
         "differences_figure": Markup(figures.differences_figure(report, ledger, finding)),

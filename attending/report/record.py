@@ -8,7 +8,7 @@ import numpy as np
 
 from attending.evaluation.curve import CalibrationCurve
 from attending.report.ledger import Ledger
-from attending.report.report import Curves, Report
+from attending.report.report import Curves, Flow, Report
 from attending.report.sharing import shared_counts, shared_patterns
 from attending.report.words import DISCLAIMER, not_to_be_concluded
 
@@ -24,7 +24,7 @@ def record_of(report: Report) -> dict[str, Any]:
         "warning": report.warning,
         "cautions": list(report.cautions),
         "question": asdict(report.question),
-        "flow": {**asdict(report.flow), "rows_refused": report.flow.rows_refused},
+        "flow": {**asdict(report.flow), **_steps(report.flow)},
         "audit": {**asdict(report.audit), "verdict": report.audit.verdict or "not run"},
         "protocol": asdict(report.conduct),
         "primary": asdict(report.primary),
@@ -40,6 +40,12 @@ def record_of(report: Report) -> dict[str, Any]:
         "undeclared": list(report.undeclared),
         "notes": list(report.notes),
     }
+
+
+def _steps(flow: Flow) -> dict[str, int]:
+    """What leaves at each step: rows = rows refused + left out + joined + cases without a label + cases."""
+    names = ("rows_refused", "rows_left_out", "rows_joined", "cases_unlabelled")
+    return {name: getattr(flow, name) for name in names}
 
 
 def _curves(curves: Curves) -> dict[str, Any]:

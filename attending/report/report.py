@@ -12,6 +12,8 @@ from attending.evaluation.curve import CalibrationCurve, DecisionCurve, RiskCove
 from attending.report.characteristics import Characteristics
 
 UNSTATED = "unstated"
+LEFT_OUT, JOINED, UNLABELLED = "left out", "joined", "unlabelled"
+"""Where records leave the flow although nothing is wrong with them."""
 
 
 class ReportError(ValueError):
@@ -23,7 +25,7 @@ class Question:
     """What was asked, of whom, and when. Each part is words; "unstated" is printed as such, never left out.
 
     `target` is the target as recorded, such as `diagnosis = "appendicitis"`. `sampling` is cohort, case-control,
-    convenience or unstated.
+    convenience or unstated. `decision_range` are the declared ends of the decision curve; None: nobody declared any.
     """
 
     target: str
@@ -32,6 +34,7 @@ class Question:
     prediction_time: str = UNSTATED
     reference_standard: str = UNSTATED
     sampling: str = UNSTATED
+    decision_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,18 +48,53 @@ class Events:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Records that were not used, and why; `what` says what is counted (rows, images, values)."""
+    """Records that were not used, and why; `what` says what is counted (rows, cases, images, values). `step` is where they
+    leave the flow: `LEFT_OUT`, `JOINED` or `UNLABELLED`; "" for rows refused and for what leaves nothing.
+    """
 
     reason: str
     count: int
     what: str = "rows"
+    step: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """How many cases hold a kind of evidence (None: the number, or that of the others, may not be told)."""
+
+    kind: str
+    cases: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of a split and what is recorded in it."""
+
+    name: str
+    cases: int
+    patients: int
+    findings: tuple[Events, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """`n` rounds of training and testing, over `repeats`. The fewest and the most cases that one of them trains on and judges,
+    and the fewest and most events among the judged, by finding (None: may not be told).
+    """
+
+    n: int
+    repeats: int
+    trained: tuple[int, int]
+    judged: tuple[int, int]
+    events: Mapping[str, tuple[int | None, int | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
     """From the table to the analysis: rows read, cases and patients used, findings, and what was refused.
 
-    `rows` and `patients` are None where nobody can know them: a predictions file tells of cases and groups only.
+    `rows` and `patients` are None where nobody can know them: a predictions file tells of cases and groups only. `parts` are
+    those of one split, `rounds` those of cross-validation or of sites left out; without either nothing was trained.
     """
 
     rows: int | None
@@ -66,11 +104,32 @@ class Flow:
     findings: tuple[Events, ...]
     refused: tuple[Refusal, ...] = ()
     reported: tuple[Refusal, ...] = ()
+    held: tuple[Held, ...] = ()
+    parts: tuple[Part, ...] = ()
+    rounds: Rounds | None = None
 
     @property
     def rows_refused(self) -> int:
         """Rows that were not used."""
         return sum(refusal.count for refusal in self.refused if refusal.what == "rows")
+
+    @property
+    def rows_left_out(self) -> int:
+        """Rows that a condition left out."""
+        return self._leaving(LEFT_OUT)
+
+    @property
+    def rows_joined(self) -> int:
+        """Rows that are part of a case that another row began."""
+        return self._leaving(JOINED)
+
+    @property
+    def cases_unlabelled(self) -> int:
+        """Cases of which no finding is known: they took no part."""
+        return self._leaving(UNLABELLED)
+
+    def _leaving(self, step: str) -> int:
+        return sum(refusal.count for refusal in self.reported if refusal.step == step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +142,32 @@ class AuditFinding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuditShortcut:
+    """AUROC that a model of one input alone reaches for one finding, with its adjusted interval.
+
+    `n_asked`: for how many findings the input was asked, where it ranks this one most surely; 0 for the others.
+    """
+
+    check: str
+    input: str
+    finding: str
+    auroc: float
+    low: float
+    high: float
+    is_alarm: bool
+    n_asked: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What the audit said. `verdict` None: no audit was run. `waivers` map a check to the reason why it was waived."""
+    """What the audit said. `verdict` None: no audit was run. `waivers` map a check to the reason why it was waived. `shortcuts`
+    are what circumstances alone reach, the surest of each input first.
+    """
 
     verdict: str | None = None
     findings: tuple[AuditFinding, ...] = ()
     waivers: Mapping[str, str] = field(default_factory=dict)
+    shortcuts: tuple[AuditShortcut, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,14 @@ Result rows go through `evaluation.sharing`; here are the other tables of a repo
 rows refused) are no counts of patients by a characteristic and stay as they are, so that rows in = rows used + rows reported.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from attending.evaluation.sharing import FEWEST, shareable, suppress
-from attending.report.report import Events, Pattern, Report
+from attending.evaluation.sharing import FEWEST, hidden_classes, shareable, suppress
+from attending.report.report import Events, Flow, Held, Part, Pattern, Report, Rounds
 
+TOLD_BY_RESULTS = "test"
+"""The part whose events stand beside every result."""
 MOST_PATTERNS = 15
 """Patterns that are shown one by one; rarer ones are pooled."""
 
@@ -26,8 +28,10 @@ class SharedPattern:
 
 def shared(report: Report) -> Report:
     """The same report as it may be shown outside. Curves of a finding with under 5 cases of a class would tell their number."""
-    hidden = {one.finding for one in report.flow.findings if _is_small(one)}
-    findings = tuple(replace(one, events=None) if one.finding in hidden else one for one in report.flow.findings)
+    told = [one for one in report.flow.findings if one.events is not None]
+    hidden = {one.finding for one in report.flow.findings if one.events is None} | hidden_classes(
+        {one.finding: one.events or 0 for one in told}, {one.finding: one.known for one in told}
+    )
     privacy = report.privacy
     if privacy is not None:
         counts = {name: None if count is not None and 0 < count < FEWEST else count for name, count in privacy.counts.items()}
@@ -35,9 +39,51 @@ def shared(report: Report) -> Report:
     return replace(
         report,
         results=shareable(report.results),
-        flow=replace(report.flow, findings=findings),
+        flow=_shared_flow(report.flow, hidden),
         curves=tuple(one for one in report.curves if one.finding not in hidden),
         privacy=privacy,
+    )
+
+
+def _shared_flow(flow: Flow, hidden: Collection[str]) -> Flow:
+    """The flow with the events of `hidden` findings, and of parts, rounds and kinds of evidence that are small, left untold."""
+    return replace(
+        flow,
+        findings=tuple(replace(one, events=None) if one.finding in hidden else one for one in flow.findings),
+        held=tuple(_shared_held(one, flow.cases) for one in flow.held),
+        parts=_shared_parts(flow.parts, hidden),
+        rounds=None if flow.rounds is None else _shared_rounds(flow.rounds, hidden),
+    )
+
+
+def _shared_held(one: Held, n: int) -> Held:
+    is_small = one.cases is not None and (0 < one.cases < FEWEST or 0 < n - one.cases < FEWEST)
+    return replace(one, cases=None) if is_small else one
+
+
+def _shared_parts(parts: Sequence[Part], hidden: Collection[str]) -> tuple[Part, ...]:
+    """Where a part has under 5 of a class its events are hidden, and those of all parts but test, whose counts the results
+    tell: beside the total none of several can be worked out."""
+    untold: set[tuple[str, str]] = set()
+    for held in zip(*(part.findings for part in parts), strict=True):
+        small = {part.name for part, one in zip(parts, held, strict=True) if one.finding in hidden or _is_small(one)}
+        if small:
+            untold |= {(part.name, held[0].finding) for part in parts if part.name != TOLD_BY_RESULTS or part.name in small}
+    return tuple(
+        replace(
+            part,
+            findings=tuple(replace(one, events=None) if (part.name, one.finding) in untold else one for one in part.findings),
+        )
+        for part in parts
+    )
+
+
+def _shared_rounds(rounds: Rounds, hidden: Collection[str]) -> Rounds:
+    def told(finding: str, n: int | None) -> int | None:
+        return None if n is None or n < FEWEST or finding in hidden else n
+
+    return replace(
+        rounds, events={finding: (told(finding, low), told(finding, high)) for finding, (low, high) in rounds.events.items()}
     )
 
 

@@ -150,7 +150,7 @@ def count(number: int | None) -> str:
 
 def known_events(one: Events) -> str:
     """How many events, where it may be told."""
-    return "few" if one.events is None else count(one.events)
+    return "hidden" if one.events is None else count(one.events)
 
 
 def level_words(row: Result) -> str:
@@ -228,6 +228,31 @@ def protocol_sentence(report: Report) -> str:
     return told
 
 
+def sets_sentence(report: Report) -> str:
+    """What conformal sets promise under this protocol, and what they do not."""
+    if report.conduct.kind == "foreign":
+        return "As the file gives them; what they were made to hold it does not say."
+    aim = "Sets are made to hold what was recorded for 90 of 100 patients like those in calibration, not for this patient"
+    if report.conduct.kind in ("cv", "site"):
+        return (
+            f"{aim}. Their limits come from inner folds (cross-conformal): guaranteed are 80 of 100 with the models of those "
+            "folds, and nothing with one model fitted anew, so the coverage measured here is what there is to go by."
+        )
+    return f"{aim}, on average over calibration parts."
+
+
+def not_transferable(report: Report) -> str:
+    """The mark on absolute calibration, or nothing where the sampling is a cohort."""
+    sampling = report.question.sampling
+    return "" if sampling == "cohort" else f"Absolute probabilities are not transferable: the sampling is {sampling}."
+
+
+def best_auprc(row: Result | None) -> str:
+    """What an AUPRC is held against: 1, and the prevalence, which chance reaches."""
+    prevalence = None if row is None else row.prevalence
+    return BEST["auprc"] if prevalence is None else f"1; the prevalence {figure(prevalence)} is chance"
+
+
 def openings_sentence(report: Report) -> str:
     """How often outer results were opened."""
     opened = report.conduct.openings
@@ -261,7 +286,13 @@ def not_to_be_concluded(report: Report, ledger: Ledger) -> tuple[str, ...]:
             "without one value, word or pixel."
         )
     told += [
-        f"Fine distinctions about {one.finding}: there are {known_events(one)} events; the intervals are wide."
+        f"Fine distinctions about {one.finding}: "
+        + (
+            "events or non-events are few, or hidden beside such"
+            if one.events is None
+            else f"there are {known_events(one)} events"
+        )
+        + "; the intervals are wide."
         for one in report.flow.findings
         if finding in (one.finding, "macro") and (one.events or 0) < FEW_EVENTS
     ]

@@ -12,8 +12,10 @@ from attending.cohort import Member, plan_protocol
 from attending.diagnosis import Task
 from attending.evaluation import Outcomes, Terms, judge
 from attending.privacy import deidentify
-from attending.records import Role, infer_schema, read_charts, read_table
+from attending.records import Records, Role, Schema, infer_schema, read_charts, read_table
 from attending.report import Conduct, Primary, chosen_words, conduct_of, gather, write_report
+from attending.report.counting import flow_of
+from tests.baselines.drawn import draw
 
 
 def test_a_table_becomes_a_report(tmp_path: Path):
@@ -28,6 +30,7 @@ def test_a_table_becomes_a_report(tmp_path: Path):
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     table = read_table(path)
     schema = infer_schema(table, targets=("diagnosis",), positive="flu", ignore=(), only=())
+    schema = replace(schema, decision_range=(0.1, 0.4))
     records = read_charts(table, schema, is_strict=False, needs_truth=True)
     known = deidentify(records.charts, key=b"0123456789abcdef")
     cases = [case for case in known.cases if case.truth]
@@ -78,6 +81,16 @@ def test_a_table_becomes_a_report(tmp_path: Path):
     assert {"name": "crp_mg_l", "role": "number"}.items() <= next(
         c for c in record["columns"] if c["name"] == "crp_mg_l"
     ).items()
+    rounds = flow["rounds"]
+    assert (rounds["n"], rounds["repeats"]) == (3, 1)
+    assert rounds["trained"] == [
+        min(len(fold.train) for fold in protocol.folds),
+        max(len(fold.train) for fold in protocol.folds),
+    ]
+    assert rounds["judged"] == [min(len(fold.test) for fold in protocol.folds), max(len(fold.test) for fold in protocol.folds)]
+    assert {one["kind"]: one["cases"] for one in flow["held"]} == {"Notes": 119, "Numbers": 89, "Age and sex": 119}
+    assert record["curves"][0]["decision"]["thresholds"][0] == 0.1
+    assert record["curves"][0]["decision"]["thresholds"][-1] == record["question"]["decision_range"][1] == 0.4
     with_crp = sum("Numbers" in pattern["present"] for pattern in record["patterns"])
     assert with_crp == 1
     for path in (page_path, record_path):
@@ -85,6 +98,31 @@ def test_a_table_becomes_a_report(tmp_path: Path):
         assert "coughs" not in written
         assert "p005" not in written
         assert not any(case.id in written for case in cases)
+
+
+def test_parts_are_counted_as_the_split_has_them() -> None:
+    drawn = draw(60, seed=5)
+    parts = {case.id: ("test" if at < 20 else "train") for at, case in enumerate(drawn)}
+    none = Records(
+        charts=(None,) * 60,  # type: ignore[arg-type]
+        rows=((1,),) * 60,
+        refused=(),
+        counts={},
+        reasons={},
+        missing=(),
+        unread_labels={},
+        companions={},
+        companion_reasons={},
+        companion_outcomes={},
+        schema=Schema(columns=(), patient_rows="each row"),
+        n_rows=60,
+        n_read=60,
+    )
+    flow = flow_of(none, drawn, ("fever",), parts=parts)
+    assert [(part.name, part.cases) for part in flow.parts] == [("train", 40), ("test", 20)]
+    ill = [case.truth["fever"] for case in drawn]
+    assert [part.findings[0].events for part in flow.parts] == [sum(ill[20:]), sum(ill[:20])]
+    assert flow.rounds is None
 
 
 def _reported(tmp_path: Path, *, where: str, joins: bool) -> dict[str, Any]:
@@ -138,6 +176,7 @@ def test_every_row_and_value_that_was_left_out_or_read_otherwise_is_counted(tmp_
     told = {one["reason"]: (one["count"], one["what"]) for one in flow["reported"]}
     assert told["left out by --where site = 'a'"] == (40, "rows")
     assert told["joined to another row of the same case"] == (20, "rows")
+    assert (flow["rows_left_out"], flow["rows_joined"]) == (40, 20)
     assert (
         flow["rows"]
         == 80
