@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from attending import load
 from attending.commands.running import key_file
+from attending.evaluation import Rule, Terms
 from attending.intake import declared_by, read_table, take_in
 from attending.study import Plan, StudyError, hold_study
 from tests.command_line import Said, call
@@ -82,8 +84,8 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def test_a_run_writes_its_folder_and_nothing_else(run: Path) -> None:
     assert sorted(path.name for path in run.iterdir()) == [
-        *("claim.md", "journal.jsonl", "local", "model", "model_card.json", "model_card.md", "predictions.csv"),
-        *("report.html", "report.json", "split.csv", "tripod_ai.md"),
+        *("claim.md", "declared.json", "journal.jsonl", "local", "model", "model_card.json", "model_card.md"),
+        *("predictions.csv", "report.html", "report.json", "split.csv", "tripod_ai.md"),
     ]
     assert (run / "local").stat().st_mode & 0o777 == 0o700
     assert [path.name for path in (run / "local").iterdir()] == ["worst_errors.csv"]
@@ -92,6 +94,29 @@ def test_a_run_writes_its_folder_and_nothing_else(run: Path) -> None:
     ]
     beside = {path.name for path in run.parent.iterdir()}
     assert beside == {"table.csv", "table.schema.toml", "further.csv", "run", "privacy.key", "openings.jsonl"}
+
+
+def test_terms_are_written_down_with_their_hash_before_anything_is_trained(run: Path) -> None:
+    written = json.loads((run / "declared.json").read_text(encoding="utf-8"))
+    record = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    terms = Terms(
+        **written["terms"] | {"rules": {name: Rule.from_dict(rule) for name, rule in written["terms"]["rules"].items()}}
+    )
+    assert terms.hash == written["terms_sha256"]
+    assert record["provenance"]["declared before results were opened (terms_sha256)"] == written["terms_sha256"]
+    assert record["protocol"]["hash"] == written["protocol_sha256"]
+    assert replace(terms, primary_metric="brier").hash != terms.hash
+    assert (run / "declared.json").stat().st_mtime <= (run / "journal.jsonl").stat().st_mtime
+
+
+def test_the_report_says_what_calibration_was_fitted_and_what_sets_promise(run: Path) -> None:
+    told = json.loads((run / "report.json").read_text(encoding="utf-8"))["model"]
+    settling = json.loads((run / "model" / "settling.json").read_text(encoding="utf-8"))
+    for part in settling["calibration"]["findings"]:
+        assert part["method"] in told["calibration"]
+        assert part["finding"] in told["calibration"]
+    assert settling["conformal"]["guarantee"] in told["conformal sets"]
+    assert "marginal, with fewer than 50 calibration cases of an answer: sick" in told["conformal sets"]
 
 
 def test_a_run_ends_with_a_short_table_and_the_path_of_the_report(said: Said, run: Path) -> None:

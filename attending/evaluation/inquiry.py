@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -42,10 +43,16 @@ class Terms:
     resamples: int = 1000
     seed: int = 0
 
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON types."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        rules = {finding: rule.to_dict() for finding, rule in self.rules.items()}
+        return plain | {"rules": rules, "target_prevalence": dict(self.target_prevalence)}
+
     @property
     def hash(self) -> str:
         """SHA-256 of all terms: written down before the outer results are opened, it shows that nothing was chosen after."""
-        written = json.dumps(asdict(self), sort_keys=True, ensure_ascii=True)
+        written = json.dumps(self.to_plain(), sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(written.encode()).hexdigest()
 
 

@@ -16,16 +16,19 @@ from attending.artefacts import MANIFEST, sha256, write_text
 from attending.audit import Verdict
 from attending.case import kind_name
 from attending.cohort import Protocol
+from attending.evaluation.conformal import FEWEST_PER_CLASS
 from attending.evaluation.errors import worst_errors_text
+from attending.evaluation.inquiry import Terms
 from attending.evaluation.outcomes import Outcomes
 from attending.evaluation.predictions import predictions_text
 from attending.evaluation.result import Result
 from attending.intake import Intake
 from attending.model.catalog import to_plain
+from attending.model.settling import Settling
 from attending.model.switches import Switch
 from attending.model.trained import MODEL, TrainedModel
 from attending.report import Primary, Report, chosen_words, conduct_of, gather, write_report
-from attending.study.plan import Plan, split_name
+from attending.study.plan import Plan, split_name, terms_of
 from attending.training.recipe import Recipe
 from attending.training.trial import BEST_BASELINE, FUSED, Trial
 
@@ -36,6 +39,8 @@ PREDICTIONS, SPLIT, REPORT_JSON, REPORT_HTML, WORK = (
     "report.html",
     ".work",
 )
+DECLARED = "declared.json"
+"""What was fixed before anything was trained: the terms of judging, and who is where, each with its hash."""
 OPENINGS = "openings.jsonl"
 """Beside the studies of a project: every opening of outer results, so that a report can say how many came before it."""
 LOCAL, WORST_ERRORS = "local", "worst_errors.csv"
@@ -66,6 +71,17 @@ def provenance_of(intake: Intake, plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "threads": plan.threads,
     }
+
+
+def declared_text(terms: Terms, protocol: Protocol) -> str:
+    """The terms of judging and their hash, as written down before outer results are opened."""
+    written = {
+        "terms": terms.to_plain(),
+        "terms_sha256": terms.hash,
+        "protocol": protocol.reason,
+        "protocol_sha256": protocol.hash,
+    }
+    return json.dumps(written, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def write_study(study: Study, *, plan: Plan, out: Path, audit: Verdict | None) -> None:
@@ -103,6 +119,7 @@ def report_of(study: Study, *, plan: Plan, out: Path, audit: Verdict | None = No
         ),
         provenance=provenance_of(study.intake, plan)
         | {
+            "declared before results were opened (terms_sha256)": terms_of(schema, study.protocol, seed=plan.seed).hash,
             "worst errors": f"{LOCAL}/{WORST_ERRORS} (names cases; not for sharing)",
             "seconds": round(study.seconds),
             "model": study.model.id,
@@ -120,8 +137,23 @@ def report_of(study: Study, *, plan: Plan, out: Path, audit: Verdict | None = No
             "training": json.dumps(asdict(study.recipe.training)),
             "epochs": ", ".join(str(length) for length in study.trial.delivered.lengths),
             "switches found": "; ".join(_told(switch) for switch in study.model.tokenizers.switches) or "none",
-        },
+        }
+        | settled_words(study.model.settling),
     )
+
+
+def settled_words(settling: Settling) -> dict[str, str]:
+    """How the delivered model's answers are calibrated and what its conformal sets promise, without counts."""
+    methods: dict[str, list[str]] = {}
+    for part in settling.calibration.findings:
+        methods.setdefault(part.method, []).append(part.finding)
+    told = {"calibration": "; ".join(f"{method}: {', '.join(findings)}" for method, findings in methods.items())}
+    conformal = settling.conformal
+    if conformal is None:
+        return told | {"conformal sets": "none: too few cases to fit any"}
+    marginal = dict.fromkeys(answer.finding for answer in conformal.answers if answer.note)
+    because = f"marginal, with fewer than {FEWEST_PER_CLASS} calibration cases of an answer: {', '.join(marginal)}"
+    return told | {"conformal sets": "; ".join((conformal.guarantee, *((because,) if marginal else ()), *conformal.notes))}
 
 
 def _told(switch: Switch) -> str:

@@ -23,7 +23,7 @@ from attending.intake import Intake
 from attending.model.diagnoser import Tokenizers
 from attending.model.trained import TrainedModel, network_from
 from attending.records import Schema, to_toml
-from attending.study.folder import REPORT_JSON, WORK, Study, provenance_of, write_study
+from attending.study.folder import DECLARED, REPORT_JSON, WORK, Study, declared_text, provenance_of, write_study
 from attending.study.plan import Plan, StudyError, primary_findings, rules_of, split_name, terms_of
 from attending.training.bridge import members_of, with_subgroups
 from attending.training.checkpoint import discard_damaged_checkpoints
@@ -61,11 +61,13 @@ def hold_study(
     verdict = (audit or audit_intake(intake)).with_findings(audit_parts(intake, protocol), checks=("parts of the protocol",))
     recipe = _recipe(plan, cases, schema=schema)
     work = _open(out, intake=intake, plan=plan, recipe=recipe, protocol=protocol, schema=schema)
+    terms = terms_of(schema, protocol, seed=plan.seed)
+    write_text(out / DECLARED, declared_text(terms, protocol))
     for name in (*discard_damaged(work), *discard_damaged_checkpoints(work)):
         said(f"{work / name}: what was kept of a fit is damaged and is not used; this fit is done again")
     trial = _trial(intake, cases, plan=plan, recipe=recipe, protocol=protocol, work=work, told=told)
     said("judging")
-    results = judge(_compared(trial.outcomes), primary=FUSED, terms=terms_of(schema, protocol, seed=plan.seed))
+    results = judge(_compared(trial.outcomes), primary=FUSED, terms=terms)
     model = _delivered(trial, cases, recipe=recipe, task=intake.task, intake=intake, plan=plan)
     verdict = verdict.with_findings(_tried(model, cases, trial, split=split_name(protocol)), checks=TRIED)
     study = Study(
