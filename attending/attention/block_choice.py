@@ -15,6 +15,7 @@ from attending.attention.errors import AttentionError
 from attending.attention.grid import aligned, places_tensor
 from attending.attention.rules import Causal
 from attending.attention.scoring import Scoring
+from attending.attention.stored import Stored
 from attending.attention.tables import Keep, KeyRule
 
 _COPIED_AT_ONCE = 1 << 20
@@ -187,8 +188,8 @@ def read_hiding(
 
 def read_gathered(
     q: Float[Tensor, "batch head query dim"],
-    k: Float[Tensor, "batch group key dim"],
-    v: Float[Tensor, "batch group key dim"],
+    k: Stored,
+    v: Stored,
     picked: Picked,
     *,
     seen: Bool[Tensor, "batch_or_one 1 query_or_one key"],
@@ -197,10 +198,11 @@ def read_gathered(
 ) -> Float[Tensor, "batch head query dim"]:
     """The same for a few queries, by reading the keys of picked blocks where they lie, and no others."""
     note("gathered", dense="fewer products by reading the picked blocks alone")
-    sample = torch.arange(k.shape[0], device=q.device)[:, None, None, None]
-    group = torch.arange(k.shape[1], device=q.device)[:, None, None]
+    batch, n_groups = picked.blocks.shape[:2]
+    sample = torch.arange(batch, device=q.device)[:, None, None, None]
+    group = torch.arange(n_groups, device=q.device)[:, None, None]
     keys, valid = _keys_read(picked, seen, size)
-    return _attended(q * scoring.scale, k[sample, group, keys], v[sample, group, keys], valid)
+    return _attended(q * scoring.scale, k.at(sample, group, keys), v.at(sample, group, keys), valid)
 
 
 def read_copied(

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from attending.attention.core import attended_by, choose, merge, mixed_by, note
+from attending.attention.core import Attended, attended_by, choose, merge, mixed_by, note
 from attending.attention.eager import eager_output
 from attending.attention.grid import Grid
 from attending.attention.rules import Mask, Seen
@@ -21,6 +21,8 @@ from attending.attention.scoring import ScoreBias, Scoring
 SHORT = 256
 """Up to this many keys the square is one block."""
 _FEWEST_ROWS, _MOST_ROWS = 128, 1024
+_ADDED_ONE_BY_ONE = 4
+"""Up to so many extra keys are added to the output in place; more make a product worth its memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,10 @@ def window_output(
     if extra is None and not is_left_to_band:
         return mixed_by(q, k, v, scoring)
     if extra is not None and is_long and not is_left_to_band:
-        return merge(attended_by(q, k, v, scoring), attended_by(q, extra.k, extra.v, extra.scoring)).output
+        local = attended_by(q, k, v, scoring)
+        if torch.is_grad_enabled() or extra.scoring.softcap is not None:
+            return merge(local, attended_by(q, extra.k, extra.v, extra.scoring)).output
+        return _with_extra(local, q, extra)
     note("band", eager="it would hold the whole square", blocked="it drops no weights and learns no bias")
     parts = []
     for start, block, keys, values, of_block in _bands(q, k, v, scoring, reach):
@@ -58,6 +63,28 @@ def window_output(
             more_keys, more_values = torch.cat([extra.k, keys], dim=2), torch.cat([extra.v, values], dim=2)
             parts.append(eager_output(block, more_keys, more_values, joint))
     return torch.cat(parts, dim=2)
+
+
+def _with_extra(local: Attended, q: Tensor, extra: Extra) -> Float[Tensor, "batch head seq value"]:
+    """What `merge` gives, written over the local output, so that no gradient could go back.
+
+    A copy of the whole output for each step of a merge would take longer than the few products.
+    """
+    folds = q.shape[1] // extra.k.shape[1]
+    k, v = (each.repeat_interleave(folds, dim=1) for each in (extra.k, extra.v))
+    added, alive = extra.scoring.additive(local.lse.dtype)
+    scores = (q @ (k * extra.scoring.scale).mT).to(local.lse.dtype)
+    scores = scores if added is None else scores + added
+    scores = scores if alive is None else scores.masked_fill(~alive, -torch.inf)
+    total = torch.logaddexp(local.lse, scores.logsumexp(dim=-1))
+    total = torch.where(total == -torch.inf, 0.0, total)  # a row that sees nothing has shares of 0
+    weights = (scores - total[..., None]).exp().to(v.dtype)
+    output = local.output.mul_((local.lse - total).exp()[..., None].to(v.dtype))
+    if v.shape[2] > _ADDED_ONE_BY_ONE:
+        return output.add_(weights @ v)
+    for key in range(v.shape[2]):
+        output.addcmul_(weights[..., key : key + 1], v[:, :, key : key + 1])
+    return output
 
 
 def beside(left: Scoring, right: Scoring) -> Scoring:

@@ -153,6 +153,10 @@ class Memory:
         self._append(new, real)
         return self.held(step), range(self.readable(step))
 
+    def remember(self, new: Mapping[str, Float[Tensor, "batch head new dim"]], real: Bool[Tensor, "batch new"] | None) -> None:
+        """The same without reading anything."""
+        self._append(new, real)
+
     def held(self, step: int = 1) -> dict[str, Float[Tensor, "batch head slot dim"]]:
         """All that is remembered, with 0 behind the end of shorter samples; empty slots fill up to a multiple of `step`."""
         return {name: buffer.read(slice(0, self.readable(step))) for name, buffer in self.buffers.items()}

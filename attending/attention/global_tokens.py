@@ -1,4 +1,5 @@
-"""Global tokens of a window: which they are, what the rules about them are, and how their rows and columns are taken apart.
+"""Global tokens of a window: which they are, what the rules about them are, how their rows and columns are taken apart, and
+how a few rows are answered without keys and values of their own.
 
 Sizes depend on how many are asked for, not on where they stand, so that samples of a batch can differ.
 """
@@ -6,9 +7,10 @@ Sizes depend on how many are asked for, not on where they stand, so that samples
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Int
-from torch import Tensor
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
 
+from attending.attention.core import mixed_by, note
 from attending.attention.grid import Grid, Places, places_tensor
 from attending.attention.rules import AnyOf, Mask, Seen, Window
 from attending.attention.scoring import ScoreBias, Scoring
@@ -117,10 +119,58 @@ def overwritten(ordinary: Tensor, own: Tensor, chosen: Globals, axis: int) -> Te
     return ordinary.scatter(axis, index, torch.where(chosen.valid.view(shape), own, ordinary.gather(axis, index)))
 
 
+def absorbed_output(
+    q: Float[Tensor, "batch head global dim"],
+    tokens: Float[Tensor, "batch key token"],
+    key: nn.Linear,
+    value: nn.Linear,
+    scoring: Scoring,
+) -> Float[Tensor, "batch head global value"]:
+    """Answers of a few rows from the tokens themselves, for keys and values that are projected and nothing more.
+
+    q·(W x + b) is (qᵀ[W b])·[x 1], and Σ p (W x + b) is [W b] Σ p [x 1]: queries are taken to the tokens and the tokens' means
+    to values. The 1 beside each token carries the biases, also where weights are dropped or a row sees nothing.
+    """
+    note("absorbed", expanded="keys and values of all tokens for so few rows take more products")
+    keys, values = (_by_kv_head(layer, q.shape[3]) for layer in (key, value))
+    if key.bias is not None:
+        tokens = torch.cat([tokens, tokens.new_ones(*tokens.shape[:2], 1)], dim=2)
+    means = mixed_by(_through(q, keys), tokens[:, None], tokens[:, None], scoring)
+    return _through(means, values.mT)
+
+
+def written_over(
+    ordinary: Float[Tensor, "batch head seq value"], own: Float[Tensor, "batch head global value"], chosen: Globals
+) -> Float[Tensor, "batch head seq value"]:
+    """`overwritten` for the heads; without gradients in their place, because one row is no reason to copy all."""
+    if torch.is_grad_enabled():
+        return overwritten(ordinary, own, chosen, 2)
+    index = chosen.index[:, None, :, None].expand(own.shape)
+    return ordinary.scatter_(2, index, torch.where(chosen.valid[:, None, :, None], own, ordinary.gather(2, index)))
+
+
+def _by_kv_head(layer: nn.Linear, width: int) -> Float[Tensor, "kv_head dim token"]:
+    """The matrix of each KV head, its bias as one more column."""
+    whole = layer.weight if layer.bias is None else torch.cat([layer.weight, layer.bias[:, None]], dim=1)
+    return whole.unflatten(0, (-1, width))
+
+
+def _through(
+    heads: Float[Tensor, "batch head row one"], matrices: Float[Tensor, "kv_head one two"]
+) -> Float[Tensor, "batch head row two"]:
+    """Each head times the matrix of its KV head."""
+    (batch, n_heads, n_rows, _), n_kv_heads = heads.shape, len(matrices)
+    # [batch, head, row, one] → [kv head, batch × fold × row, one], and back
+    folded = heads.unflatten(1, (n_kv_heads, n_heads // n_kv_heads)).transpose(0, 1).flatten(1, 3)
+    taken = torch.bmm(folded, matrices).unflatten(1, (batch, n_heads // n_kv_heads, n_rows))
+    return taken.transpose(0, 1).flatten(1, 2)
+
+
 def alive_with(local: Scoring, far: Scoring, own: Scoring, chosen: Globals) -> Bool[Tensor, "batch seq 1"] | None:
     """Which tokens see anything; None: all do."""
-    near, beyond, of_global = local.alive(), far.alive(), own.alive()
+    near = local.alive()
+    beyond = None if near is None else far.alive()
     if near is None or beyond is None:
         return None
-    ordinary = (near | beyond).expand(len(chosen.index), -1, -1)
+    ordinary, of_global = (near | beyond).expand(len(chosen.index), -1, -1), own.alive()
     return ordinary if of_global is None else overwritten(ordinary, of_global.expand(len(chosen.index), -1, -1), chosen, 1)

@@ -37,18 +37,20 @@ from attending.attention.block_choice import (
 from attending.attention.blocks import window_output
 from attending.attention.core import joined, note
 from attending.attention.errors import AttentionError
-from attending.attention.grid import Places, places_tensor
+from attending.attention.grid import Places, aligned, places_tensor
 from attending.attention.heads import HeadedAttention
 from attending.attention.inspection import check_rows, weights_by
 from attending.attention.masks import real_keys
 from attending.attention.mechanism import Cache, prepare
 from attending.attention.native_sparse_cache import NativeSparseCache
 from attending.attention.native_sparse_shape import FEW_QUERIES, NativeSparseShape
+from attending.attention.packing import can_pack, of_real, packing_under
 from attending.attention.positions import RotaryConfig
 from attending.attention.rules import Mask, Window
 from attending.attention.scoring import ScoreBias, Scoring
 from attending.attention.shared import dropped, mixed_by_head
 from attending.attention.steps import Step, finished, mixed, step, weighed
+from attending.attention.stored import Stored, Tokens
 
 _HELD_AT_ONCE = 8 << 20
 """Numbers held at once: rows are taken a few at a time, so that memory does not grow with their number."""
@@ -102,9 +104,16 @@ class NativeSparseAttention(HeadedAttention):
         positions: Int[Tensor, "batch query"] | None = None,
         bias: ScoreBias | None = None,
     ) -> Float[Tensor, "batch query dim"]:
+        _check(context, bias)
+        if can_pack(mask, aligned(x.shape[1], x.shape[1], x.device)):
+            # Tokens that are not there give 0; with the others together a window is a band.
+            packing = packing_under(mask, x)
+            positions = None if positions is None else packing.of(positions)
+            return packing.back(self.forward(packing.of(x), mask=packing.rules(mask), positions=positions))
         asked, held, scoring, order = self._looked_up(x, mask=mask, context=context, positions=positions, bias=bias)
-        in_order = held if order is None else held | {name: taken(held[name], order) for name in ("key", "value")}
-        return self.answer(asked, in_order, ordered(scoring, order), near=scoring)
+        key, value = (held[name] if order is None else taken(held[name], order) for name in ("key", "value"))
+        tokens = Tokens(Stored.plain(key), Stored.plain(value))
+        return self.answer(asked, held, tokens, ordered(scoring, order), near=scoring)
 
     def weights(
         self,
@@ -159,13 +168,15 @@ class NativeSparseAttention(HeadedAttention):
         selected = yield from weighed(asked.turned, held["key"], tokens, of="selected", weights="selected weights")
         near = yield from weighed(asked.turned, held["window_key"], self._near(scoring), of="window", weights="window weights")
         found, heads = (compressed, selected, near), torch.zeros_like(asked.plain)
+        if can_pack(mask, aligned(x.shape[1], x.shape[1], x.device)):
+            found = (of_real(compressed, mask), of_real(selected, mask), of_real(near, mask))
         yield step("gates", asked.gates.squeeze(-1), "branch batch head query", "sigmoids, one a branch")
         shares = self._shares(asked.gates, tuple(one.weights for one in found), order)
         yield step("weights", shares, "batch head query key", "shares by the gates")
         for gate, (name, prefix, _), one in zip(asked.gates, BRANCHES, found, strict=True):
             heads = heads + gate * (yield from mixed(one.weights, held[f"{prefix}value"], of=name))
         yield step("heads", heads, "batch head query value", "branches × gates, summed")
-        yield from finished(heads, selected.alive, self.output)
+        yield from finished(heads, found[1].alive, self.output)
 
     def new_cache(
         self,
@@ -186,11 +197,11 @@ class NativeSparseAttention(HeadedAttention):
         x = x if self.position is None else self.position.embed(x, places)
         return self._asked(x, places), self._made(x, places)
 
-    def answer(self, asked: Asked, held: Mapping[str, Tensor], scoring: Scoring, *, near: Scoring) -> Tensor:
+    def answer(self, asked: Asked, held: Mapping[str, Tensor], tokens: Tokens, scoring: Scoring, *, near: Scoring) -> Tensor:
         """The output: the branches times their gates. `near` is how the window's keys stand; the others stand in order."""
         reach = self.config.reach
         window = window_output(asked.turned, held["window_key"], held["window_value"], self._near(near), reach=reach)
-        compressed, selected = self._far(asked, held, scoring)
+        compressed, selected = self._far(asked, held, tokens, scoring)
         heads = asked.gates[0] * compressed + asked.gates[1] * selected + asked.gates[2] * window
         return joined(heads, self.output, scoring)
 
@@ -230,22 +241,23 @@ class NativeSparseAttention(HeadedAttention):
             "run_value": self._heads(self.run_value, x),
         }
 
-    def _far(self, asked: Asked, held: Mapping[str, Tensor], scoring: Scoring) -> tuple[Tensor, Tensor]:
+    def _far(self, asked: Asked, held: Mapping[str, Tensor], tokens: Tokens, scoring: Scoring) -> tuple[Tensor, Tensor]:
         """The compressed and the selected branch, a few rows at a time; in training each is computed again going back."""
         note("compressed", others="the weights on runs are what blocks are picked by")
-        n_query, rows, copied = asked.plain.shape[2], self._rows_at_once(asked, held), None
-        if n_query > FEW_QUERIES and self._gathers(n_query, scoring):
-            copied = side_by_side(held["key"], self.config.block), side_by_side(held["value"], self.config.block)
+        n_query, rows, copied = asked.plain.shape[2], self._rows_at_once(asked, held["run_key"], scoring), None
+        if n_query > FEW_QUERIES or not self._gathers(n_query, scoring):
+            tokens = tokens.read()  # most are read, and by many queries
+            if self._gathers(n_query, scoring):
+                copied = side_by_side(tokens.key.all(), self.config.block), side_by_side(tokens.value.all(), self.config.block)
         if rows >= n_query:
-            return self._of_rows(asked, held, scoring, copied)
+            return self._of_rows(asked, held, tokens, scoring, copied)
         parts = []
         for start in range(0, n_query, rows):
             of_rows = scoring.rows(start, min(start + rows, n_query))
             last = of_rows.mask.span(of_rows.grid)[1]
             runs = self.config.runs.whole(last)
-            stops = {"key": last, "value": last, "run_key": runs, "run_value": runs}
-            keys = {name: held[name][:, :, :stop] for name, stop in stops.items()}
-            given = (asked.rows(slice(start, start + rows)), keys, of_rows.columns(0, last), copied)
+            keys = {name: held[name][:, :, :runs] for name in ("run_key", "run_value")}
+            given = (asked.rows(slice(start, start + rows)), keys, tokens.first(last), of_rows.columns(0, last), copied)
             learns = torch.is_grad_enabled()
             parts.append(checkpoint(self._of_rows, *given, use_reentrant=False) if learns else self._of_rows(*given))
         compressed, selected = zip(*parts, strict=True)
@@ -256,17 +268,23 @@ class NativeSparseAttention(HeadedAttention):
         return not torch.is_grad_enabled() and scoring.dropout == 0.0 and self.config.gathers(n_query, scoring.grid.n_key)
 
     def _of_rows(
-        self, asked: Asked, held: Mapping[str, Tensor], scoring: Scoring, copied: tuple[Tensor, Tensor] | None
+        self,
+        asked: Asked,
+        held: Mapping[str, Tensor],
+        tokens: Tokens,
+        scoring: Scoring,
+        copied: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor]:
         """Both branches of some rows. `copied`: keys and values of the picked branch side by side, where they are copied."""
         weights = self._over_runs(asked, held["run_key"], scoring)
-        run_value, key, value = held["run_value"], held["key"], held["value"]
+        run_value = held["run_value"]
         compressed = mixed_by_head(dropped(weights, scoring.dropout).to(run_value.dtype), run_value)
         picked, seen, size = self._picked(weights, scoring), seen_keys(scoring), self.config.block
         if not self._gathers(asked.plain.shape[2], scoring):
-            return compressed, read_hiding(asked.turned, key, value, keys_of(picked, seen, self.config.blocks), scoring)
+            read = keys_of(picked, seen, self.config.blocks)
+            return compressed, read_hiding(asked.turned, tokens.key.all(), tokens.value.all(), read, scoring)
         if copied is None:
-            return compressed, read_gathered(asked.turned, key, value, picked, seen=seen, scoring=scoring, size=size)
+            return compressed, read_gathered(asked.turned, *tokens, picked, seen=seen, scoring=scoring, size=size)
         return compressed, read_copied(asked.turned, *copied, picked, seen=seen, scoring=scoring, size=size)
 
     def _over_runs(self, asked: Asked, run_key: Tensor, scoring: Scoring) -> Float[Tensor, "batch head query run"]:
@@ -303,10 +321,9 @@ class NativeSparseAttention(HeadedAttention):
         total = mass.sum(dim=-1, keepdim=True)
         return mass / torch.where(total > 0, total, 1.0)
 
-    def _rows_at_once(self, asked: Asked, held: Mapping[str, Tensor]) -> int:
-        batch, n_heads = asked.plain.shape[:2]
-        n_key, groups = held["key"].shape[2], self.config.kv_heads
-        per_row = batch * (3 * n_heads * held["run_key"].shape[2] + (groups + 1) * n_key)
+    def _rows_at_once(self, asked: Asked, run_key: Tensor, scoring: Scoring) -> int:
+        (batch, n_heads), n_key, groups = asked.plain.shape[:2], scoring.grid.n_key, self.config.kv_heads
+        per_row = batch * (3 * n_heads * run_key.shape[2] + (groups + 1) * n_key)
         return max(_HELD_AT_ONCE // max(per_row, 1), 1)
 
 

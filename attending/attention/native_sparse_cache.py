@@ -14,7 +14,9 @@ from torch import Tensor
 from attending.attention.buffers import Memory, counts_after
 from attending.attention.caching import TokenCache, memory_over_tokens, shorter
 from attending.attention.grid import Grid, Places
+from attending.attention.packing import goes_packed, packing_of_new, remembered_packed
 from attending.attention.rules import Mask, Window
+from attending.attention.stored import Stored, Tokens
 
 if TYPE_CHECKING:
     from attending.attention.native_sparse import NativeSparseAttention
@@ -58,18 +60,32 @@ class NativeSparseCache(TokenCache):
         )
 
     def _step(self, x: Tensor, real: Tensor | None) -> Tensor:
+        if not goes_packed(self._window, self._mask, x.shape[1], real):
+            return self._answered(x, real, packed=None)
+        packing = packing_of_new(x, real)
+        return packing.back(self._answered(packing.of(x), packing.there, packed=packing.there))
+
+    def _answered(self, x: Tensor, real: Tensor | None, *, packed: Tensor | None) -> Tensor:
+        """The output of new tokens. `packed`: which are there, where those stand in front."""
         module, memory = self._module, self._memory
         places, before = memory.next_places(x.shape[1], real), memory.counts
         memory.reserve(max(counts_after(before, x.shape[1], real), default=0))
         asked, new = module.project_branches(x, places)
-        held, _ = memory.extended({name: new[name] for name in _TOKEN}, real)
-        near, near_places = self._window.extended({name: new[name] for name in _WINDOW}, real)
+        memory.remember({name: new[name] for name in _TOKEN}, real)
+        tokens = Tokens(*(Stored.of(memory.buffers[name], memory.longest) for name in _TOKEN))
+        scoring = module.scoring(
+            self._mask, Grid(query=places, key=range(memory.longest), device=x.device), position=module.position
+        )
+        of_window = {name: new[name] for name in _WINDOW}
+        if packed is None:
+            held, near_places = self._window.extended(of_window, real)
+            near = replace(scoring, grid=replace(scoring.grid, key=near_places))
+        else:
+            held, exists, near_grid = remembered_packed(self._window, of_window, packed)
+            near = replace(scoring, mask=self._mask & exists, grid=near_grid)
         waiting, waiting_places = self._waiting.extended({name: new[name] for name in _RUN}, real)
         self._pool(waiting, waiting_places, before)
-        grid = Grid(query=places, key=range(memory.longest), device=x.device)
-        scoring = module.scoring(self._mask, grid, position=module.position)
-        of_window = replace(scoring, grid=replace(grid, key=near_places))
-        return module.answer(asked, held | near | self._runs.held(), scoring, near=of_window)
+        return module.answer(asked, held | self._runs.held(), tokens, scoring, near=near)
 
     def _pool(self, waiting: Mapping[str, Tensor], places: Places, before: list[int]) -> None:
         """Pool and remember the runs whose last token is among the new ones."""

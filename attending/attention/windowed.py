@@ -14,121 +14,43 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from attending.attention.blocks import Extra, band_pairs, seen_pairs, window_output
+from attending.attention.blocks import Extra, window_output
 from attending.attention.buffers import Memory
-from attending.attention.caching import TokenCache, memory_over_tokens
-from attending.attention.core import joined, mixed_by
-from attending.attention.costs import CacheCost, Cost, Phase, bytes_of, meeting, slots_cost
+from attending.attention.caching import memory_over_tokens
+from attending.attention.core import joined, mixed_by, note
 from attending.attention.errors import AttentionError, describe
 from attending.attention.global_tokens import (
     Far,
     Globals,
     Near,
+    absorbed_output,
     alive_with,
     bias_of,
     globals_among,
     grids_of,
-    overwritten,
     places_of,
+    written_over,
 )
 from attending.attention.grid import Grid, Places, aligned
-from attending.attention.heads import HeadedAttention, SharedHeadShape
+from attending.attention.heads import HeadedAttention
 from attending.attention.inspection import weights_by
-from attending.attention.masks import present, real_keys
+from attending.attention.masks import present
 from attending.attention.mechanism import Cache, Inputs, prepare
-from attending.attention.rules import AnyOf, Causal, Mask, Window
-from attending.attention.scoring import ScoreBias, check_bias
+from attending.attention.packing import can_pack, of_real, packing_under
+from attending.attention.rules import AnyOf, Mask, Window
+from attending.attention.scoring import ScoreBias, Scoring, check_bias
 from attending.attention.steps import Step, Weighed, finished, mixed, step, weighed
-from attending.attention.tables import KeepKeys, KeyRule, Padding
-from attending.attention.windowed_cache import WindowedCache
+from attending.attention.tables import KeepKeys
+from attending.attention.windowed_cache import RingCache, WindowedCache
+from attending.attention.windowed_shape import WindowedShape
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowedConfig(SharedHeadShape):
-    """The first `n_global` real tokens of each sample are global; 0 is a plain sliding window."""
-
-    before: int
-    after: int = 0
-    n_global: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.before, self.after, self.n_global) < 0:
-            raise AttentionError(
-                f"window: found before={self.before}, after={self.after}, n_global={self.n_global}; all count tokens, 0 or more"
-            )
-
-    @property
-    def reach(self) -> tuple[int, int]:
-        return self.before, self.after
-
-    @property
-    def remembered_of_global(self) -> dict[str, tuple[int, int]]:
-        """(heads, dim) of what a cache holds of each global token for ever."""
-        return dict.fromkeys(("key", "value", "global_key", "global_value"), (self.kv_heads, self.width))
+class WindowedConfig(WindowedShape):
+    """See `WindowedShape`."""
 
     def build(self) -> "WindowedAttention":
         return WindowedAttention(self)
-
-    def cost(
-        self,
-        length: int,
-        *,
-        batch: int = 1,
-        dtype: str = "float32",
-        phase: Phase = "prefill",
-        cache_dtype: str | None = None,
-        context: int | None = None,
-    ) -> Cost:
-        if context is not None:
-            raise AttentionError(
-                f"windowed: found a context of {context} tokens, and a window counts places; leave context out"
-            )
-        met = meeting(length, phase=phase, context=None)
-        size, heads, kv = bytes_of(dtype), self.n_heads * self.width, 2 * self.kv_heads * self.width
-        linear = self.dim * (2 * heads + kv)
-        own = self.dim * (heads + kv) if self.n_global else 0
-        sets = 2 if self.n_global else 1
-        extra = (sets * (heads + kv) if self.bias else 0) + (self.dim if self.output_bias else 0)
-        extra += self.position_parameters
-        passes, n_global = 3 if phase == "train" else 1, min(self.n_global, length)
-        if phase == "decode":
-            is_global = length <= self.n_global
-            again = 2 * heads + kv if is_global else 0
-            pairs = min(length, self.before + 1) + (n_global * 2 if is_global else n_global)
-            of_global, seen = own if is_global else 0, min(length, self.before + 1) + n_global
-        else:
-            again = 2 * heads * n_global + kv * length if n_global else 0
-            pairs = band_pairs(length, self.before, self.after) + 2 * length * n_global
-            of_global = self.dim * (heads * n_global + kv * length) if n_global else 0
-            far = sum(max(length - self.before - 1 - place, 0) for place in range(n_global))
-            seen = seen_pairs(length, self.before) + far + n_global * (n_global + 1) // 2
-        products = met.rows * linear + of_global
-        return Cost(
-            phase=phase,
-            dtype=dtype,
-            parameters=linear + own + extra,
-            parameter_bytes=(linear + own + extra) * size,
-            flops=passes * 2 * batch * (products + pairs * 2 * heads),
-            causal_flops=passes * 2 * batch * (products + seen * 2 * heads),
-            activation_bytes=batch * (met.rows * (2 * self.dim + 2 * heads + kv) + again) * size,
-            cache=self._cache_cost(length, batch=batch, dtype=cache_dtype or dtype),
-        )
-
-    def _cache_cost(self, length: int, *, batch: int, dtype: str) -> CacheCost:
-        slots = self.before + 1
-        ring = slots_cost(self.remembered, used=min(length, slots), allocated=slots, batch=batch, dtype=dtype)
-        if self.n_global == 0:
-            return ring
-        held = min(length, self.n_global)
-        ever = slots_cost(self.remembered_of_global, used=held, allocated=self.n_global, batch=batch, dtype=dtype)
-        return replace(
-            ring,
-            used=ring.used + ever.used,
-            allocated=ring.allocated + ever.allocated,
-            scales=ring.scales + ever.scales,
-            scales_allocated=ring.scales_allocated + ever.scales_allocated,
-        )
 
 
 class WindowedAttention(HeadedAttention):
@@ -206,7 +128,7 @@ class WindowedAttention(HeadedAttention):
         yield step("values", v, "batch kv_head key value", "projected, split into heads")
         if chosen is None:
             found = yield from weighed(q, k, scoring)
-            found = self._of_real(found, mask) if self._packs(x, mask, bias) else found
+            found = of_real(found, mask) if self._packs(x, mask, bias) else found
             heads = yield from mixed(found.weights, v)
             yield from finished(heads, found.alive, self.output)
             return
@@ -221,7 +143,7 @@ class WindowedAttention(HeadedAttention):
         found = Weighed(
             torch.where(is_global, own.weights, local.weights), torch.where(is_global[..., 0], own.alive, local.alive)
         )
-        found = self._of_real(found, mask) if self._packs(x, mask, bias) else found
+        found = of_real(found, mask) if self._packs(x, mask, bias) else found
         yield step("weights", found.weights, "batch head query key", "global ones in global rows")
         ordinary = yield from mixed(found.weights, v, of="local")
         of_global = yield from mixed(found.weights, v_global, of="global")
@@ -252,7 +174,7 @@ class WindowedAttention(HeadedAttention):
             capacity=capacity,
         )
         if self.config.n_global == 0:
-            return TokenCache(memory, mask, dim=self.config.dim, project=self.project, answer=self.answer)
+            return RingCache(memory, mask, dim=self.config.dim, project=self.project, answer=self.answer)
         ever = Memory(
             self.config.remembered_of_global,
             batch=batch,
@@ -279,40 +201,21 @@ class WindowedAttention(HeadedAttention):
 
     def _packs(self, x: Tensor, mask: Mask, bias: ScoreBias | None) -> bool:
         """Whether the real tokens are moved together first."""
-        holes = bias is None and real_keys(mask, aligned(x.shape[1], x.shape[1], x.device)) is not None
-        return holes and all(_can_pack(rule) for rule in mask.rules)
-
-    def _of_real(self, found: Weighed, mask: Mask) -> Weighed:
-        """Nothing in the rows of tokens that are not there, as packing leaves them."""
-        n = found.weights.shape[2]
-        kept = present(mask, aligned(n, n, found.weights.device))
-        assert kept is not None
-        return Weighed(torch.where(kept[:, None, :, None], found.weights, 0.0), found.alive & kept[:, None])
+        return bias is None and can_pack(mask, aligned(x.shape[1], x.shape[1], x.device))
 
     def _packed(
         self, x: Tensor, *, mask: Mask, positions: Tensor | None, global_tokens: Tensor | None
     ) -> Float[Tensor, "batch query dim"]:
         """The same with the real tokens moved together, so that a window is a band again; tokens not there give 0."""
-        batch, n = x.shape[0], x.shape[1]
-        mask.check(batch=batch, n_query=n, n_key=n)
-        kept = present(mask, aligned(n, n, x.device))
-        assert kept is not None
-        kept = kept.expand(batch, -1)
-        order = kept.to(torch.int8).argsort(dim=1, descending=True, stable=True)
-        wide = order[..., None].expand_as(x)
-        rest = [rule for rule in mask.rules if not isinstance(rule, KeyRule)]
-        packed_mask: Mask = Padding(kept.sum(dim=1))
-        for rule in rest:
-            packed_mask = packed_mask & rule
+        packing = packing_under(mask, x)
         output = self._over_tokens(
-            x.gather(1, wide),
-            mask=packed_mask,
-            positions=None if positions is None else positions.expand(batch, -1).gather(1, order),
+            packing.of(x),
+            mask=packing.rules(mask),
+            positions=None if positions is None else packing.of(positions),
             bias=None,
-            global_tokens=None if global_tokens is None else global_tokens.gather(1, order),
+            global_tokens=None if global_tokens is None else packing.of(global_tokens),
         )
-        there = torch.where(kept.gather(1, order)[..., None], output, 0.0)
-        return torch.zeros_like(there).scatter(1, wide, there)
+        return packing.back(output)
 
     def _over_tokens(
         self,
@@ -337,15 +240,22 @@ class WindowedAttention(HeadedAttention):
         extra = Extra(k=chosen.of(k, 2), v=chosen.of(v, 2), scoring=far)
         ordinary = window_output(q, k, v, scoring, reach=self.config.reach, extra=extra)
         own = replace(scoring, mask=mask, grid=own_grid, biases=tuple(bias_of(chosen, bias, 2) for bias in scoring.biases))
-        of_global = mixed_by(
-            self._turned(self.global_query, chosen.of(asking, 1), places_of(chosen, places)),
-            self._turned(self.global_key, tokens, places),
-            self._heads(self.global_value, tokens),
-            own,
-        )
-        result = self.output(overwritten(ordinary, of_global, chosen, 2).transpose(1, 2).flatten(2))
+        of_global = self._of_global(chosen, asking, tokens, places, own)
+        result = self.output(written_over(ordinary, of_global, chosen).transpose(1, 2).flatten(2))
         alive = alive_with(scoring, far, own, chosen) if self.config.output_bias else None
         return result if alive is None else torch.where(alive, result, 0.0)
+
+    def _of_global(
+        self, chosen: Globals, asking: Tensor, tokens: Tensor, places: Places, scoring: Scoring
+    ) -> Float[Tensor, "batch head global value"]:
+        """What the heads of global tokens answer."""
+        q = self._turned(self.global_query, chosen.of(asking, 1), places_of(chosen, places))
+        why_not = self.config.why_not_absorbed(q.shape[2], tokens.shape[1])
+        if not why_not:
+            return absorbed_output(q, tokens, self.global_key, self.global_value, scoring)
+        note("expanded", absorbed=why_not)
+        k, v = self._turned(self.global_key, tokens, places), self._heads(self.global_value, tokens)
+        return mixed_by(q, k, v, scoring)
 
     def _cleaned(
         self,
@@ -383,11 +293,6 @@ class WindowedAttention(HeadedAttention):
     def answer(self, q: Tensor, held: Mapping[str, Tensor], mask: Mask, grid: Grid) -> Tensor:
         scoring = self.scoring(mask & Window(*self.config.reach), grid, position=self.position)
         return joined(window_output(q, held["key"], held["value"], scoring, reach=self.config.reach), self.output, scoring)
-
-
-def _can_pack(rule: Mask) -> bool:
-    """Whether a rule means the same once the real tokens are moved together."""
-    return isinstance(rule, (KeyRule, Causal, Window))
 
 
 def _check_context(context: Tensor | None) -> None:

@@ -1,6 +1,7 @@
-"""The cache of a window with global tokens: a ring of the window, and the global tokens for ever.
+"""The caches of a window: a ring of the window, and beside it the global tokens for ever, where there are any.
 
-A large chunk meets both in two softmaxes that are merged, so that neither is copied beside the other.
+A large chunk meets both in two softmaxes that are merged, so that neither is copied beside the other. Samples that stand at
+different places are moved together first, so that a chunk is a band over the ring, too.
 """
 
 from collections.abc import Mapping
@@ -15,10 +16,23 @@ from attending.attention.caching import TokenCache
 from attending.attention.core import Attended, attended_by, merge
 from attending.attention.global_tokens import Far
 from attending.attention.grid import Grid, Places, places_tensor
-from attending.attention.rules import Mask, Window
+from attending.attention.packing import goes_packed, packing_of_new, remembered_packed
+from attending.attention.rules import Everything, Mask, Window
 
 if TYPE_CHECKING:
     from attending.attention.windowed import WindowedAttention
+
+
+class RingCache(TokenCache):
+    """The window's ring alone."""
+
+    def _step(self, x: Tensor, real: Tensor | None) -> Tensor:
+        if not goes_packed(self._memory, self._mask, x.shape[1], real):
+            return super()._step(x, real)
+        packing = packing_of_new(x, real)
+        queries, new = self._project(packing.of(x), self._memory.next_places(x.shape[1], packing.there))
+        held, exists, grid = remembered_packed(self._memory, new, packing.there)
+        return packing.back(self._answer(queries, held, self._mask & exists, grid))
 
 
 class WindowedCache(TokenCache):
@@ -29,20 +43,27 @@ class WindowedCache(TokenCache):
         self._module, self._ever = module, ever
 
     def _step(self, x: Tensor, real: Tensor | None) -> Tensor:
+        if not goes_packed(self._memory, self._mask, x.shape[1], real):
+            return self._attended(x, real, packed=None)
+        packing = packing_of_new(x, real)
+        return packing.back(self._attended(packing.of(x), packing.there, packed=packing.there))
+
+    def _attended(self, x: Tensor, real: Tensor | None, *, packed: Tensor | None) -> Tensor:
+        """The output of new tokens. `packed`: which are there, where those stand in front."""
         module, mask = self._module, self._mask
         places = self._memory.next_places(x.shape[1], real)
         still_global = min(self._memory.counts, default=0) < module.config.n_global
         q, new = module.project(x, places)
-        held, key_places = self._memory.extended(new, real)
+        exists: Mask = Everything()
+        if packed is None:
+            held, key_places = self._memory.extended(new, real)
+            near_grid = Grid(query=places, key=key_places, device=x.device)
+        else:
+            held, exists, near_grid = remembered_packed(self._memory, new, packed)
         own = self._remember_global(x, places, new, real) if still_global else None
         ever = self._ever.held()
-        window = Window(*module.config.reach)
-        local = attended_by(
-            q,
-            held["key"],
-            held["value"],
-            module.scoring(mask & window, Grid(query=places, key=key_places, device=x.device), position=module.position),
-        )
+        near = module.scoring(mask & Window(*module.config.reach) & exists, near_grid, position=module.position)
+        local = attended_by(q, held["key"], held["value"], near)
         grid = Grid(query=places, key=range(self._ever.longest), device=x.device)
         far_scoring = module.scoring(mask & Far(*module.config.reach), grid, position=module.position)
         attended = merge(local, attended_by(q, ever["key"], ever["value"], far_scoring))

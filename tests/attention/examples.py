@@ -161,6 +161,12 @@ EXAMPLES: dict[str, Example] = {
         cross=False,
         is_ring=True,
     ),
+    "longformer with turned keys": Example(
+        config=WindowedConfig(dim=32, n_heads=4, n_kv_heads=2, before=3, n_global=1, position=RotaryConfig(), bias=True),
+        reference=references.windowed,
+        cross=False,
+        is_ring=True,
+    ),
     "sliding window": Example(
         config=WindowedConfig(dim=32, n_heads=4, n_kv_heads=2, before=4, position=RotaryConfig()),
         reference=references.windowed,

@@ -201,7 +201,9 @@ def test_activations_are_what_the_projections_pass_on(example: Example) -> None:
     if getattr(config, "n_global", 0):
         # The answers of global tokens are written over those that stood in their rows.
         taken += batch * config.n_global * config.n_heads * config.width
-        # Every token is asked for its global query by the layer, and only the global tokens' are needed.
+        if not config.why_not_absorbed(config.n_global, length):
+            # Their queries are taken to the tokens, and the tokens' means to values, by no layer that could be watched.
+            taken += batch * config.n_global * 2 * config.n_heads * config.absorbed_dim
     assert config.cost(length, batch=batch, phase="train").activation_bytes == 4 * (taken + x.numel())
 
 

@@ -212,6 +212,26 @@ def test_a_step_reads_the_picked_blocks_and_the_window_and_nothing_else() -> Non
     torch.testing.assert_close(cache.extend(x[:, 60:]), expected, rtol=1e-10, atol=1e-11)
 
 
+@torch.no_grad()
+def test_a_step_of_whole_numbers_converts_the_picked_blocks_alone() -> None:
+    """As int8 it reads what it reads as numbers; the scales of what is not picked are spoilt here, and nobody notices."""
+    module, x = module_of(), tokens(1, 61, 16)
+    steps = []
+    for spoils in (False, True):
+        cache: Any = module.new_cache(1, mask=causal(), dtype=torch.int8)
+        cache.extend(x[:, :60])
+        if spoils:
+            picked = trace(module, x, causal())["picked"][0, :, -1].repeat_interleave(4, dim=-1)[:, :60]
+            assert 0 < int(picked.sum()) < picked.numel() // 2
+            for name in ("key", "value"):
+                scale = cache._memory.buffers[name].tensors[1]
+                scale[:, :, :60] = torch.where(picked[None, ..., None], scale[:, :, :60], torch.nan)
+        steps.append(cache.extend(x[:, 60:]))
+    torch.testing.assert_close(steps[1], steps[0], rtol=1e-12, atol=1e-12)
+    expected = module(x, mask=causal())[:, -1:]
+    assert 0.0 < (steps[0] - expected).norm() < 0.02 * expected.norm()
+
+
 def test_the_cache_holds_tokens_runs_a_window_and_what_waits_by_hand() -> None:
     cache = module_of().new_cache(2, mask=causal())
     cache.extend(tokens(2, 30, 16))

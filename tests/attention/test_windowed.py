@@ -1,5 +1,7 @@
 """What is peculiar to windows with global tokens."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,16 +12,20 @@ from attending.attention import (
     AlibiConfig,
     AttentionError,
     GroupedConfig,
+    LearnedConfig,
+    Mask,
     RelativeBiasConfig,
     RotaryConfig,
     WindowedAttention,
     WindowedConfig,
     causal,
+    documents,
     everything,
     keep_keys,
     padding,
     window,
 )
+from attending.attention.windowed_shape import WindowedShape
 from tests.attention import references
 from tests.attention.examples import tokens
 
@@ -122,8 +128,9 @@ def test_long_sequences_go_in_bands_and_are_still_the_square(n_global: int, posi
             kept if mask.rules and mask.rules[-1].__class__.__name__ == "KeepKeys" else torch.ones(2, 600, dtype=torch.bool)
         )
         expected = torch.where(alive[..., None], expected, 0.0)
-        for is_training in (True, False):
-            found = module.train(is_training)(x, mask=mask)
+        for is_training, learns in ((True, True), (False, True), (False, False)):
+            with torch.set_grad_enabled(learns):
+                found = module.train(is_training)(x, mask=mask)
             torch.testing.assert_close(found[compared], expected[compared], rtol=1e-8, atol=1e-9)
 
 
@@ -185,10 +192,13 @@ def test_holes_with_rules_that_cannot_be_moved_together_are_followed(n_global: i
 def test_pairs_that_are_seen_are_counted(length: int, n_global: int) -> None:
     config = WindowedConfig(dim=16, n_heads=2, before=4, n_global=n_global)
     seen = built(config).weights(tokens(1, length, 16), mask=causal())[0, 0] > 0
-    linear = config.cost(length).flops - 2 * 2 * 16 * (length**2 + 2 * length * min(n_global, length))
+    rows, own = min(n_global, length), int(seen[:n_global].sum())
     # Rows of global tokens are computed twice: as ordinary ones, which are written over, and as their own.
-    twice = sum(min(row, 4) + 1 for row in range(min(n_global, length)))
-    assert config.cost(length).causal_flops == linear + 2 * 2 * 16 * (int(seen.sum()) + twice)
+    ordinary = int(seen[n_global:].sum()) + sum(min(row, 4) + 1 for row in range(rows))
+    assert rows == 0 or config.why_not_absorbed(rows, length) == ""
+    # A pair is 2 products of 8 numbers in each of 2 heads; absorbed, of 16 numbers.
+    linear = config.cost(length).flops - 2 * (32 * (length**2 + length * rows) + 64 * length * rows)
+    assert config.cost(length).causal_flops == linear + 2 * (32 * ordinary + 64 * own)
 
 
 def test_the_ring_holds_the_window_and_the_global_tokens_and_no_more() -> None:
@@ -244,3 +254,128 @@ def test_a_window_of_the_caller_narrows_that_of_the_layer() -> None:
     place = torch.arange(9)
     distance = place[:, None] - place
     assert torch.equal(seen, ((distance >= 0) & (distance <= 2)).expand_as(seen))
+
+
+MASKS: dict[str, Mask] = {
+    "everything": everything(),
+    "causal": causal(),
+    "padding, a sample of none": padding(torch.tensor([9, 0, 4])),
+    "holes": causal() & keep_keys(tokens(3, 9, seed=8) > -0.5),
+    "documents": documents(torch.tensor([[0] * 3 + [1] * 6])),
+}
+POSITIONS = {
+    "none": None,
+    "alibi": AlibiConfig(),
+    "learned": LearnedConfig(length=9),
+    "relative": RelativeBiasConfig(n_buckets=4),
+}
+
+
+def gradients_of(module: WindowedAttention, output: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    probe = tokens(*output.shape, seed=3)
+    return torch.autograd.grad((output * probe).sum(), [x, *module.parameters()])
+
+
+def expanding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WindowedShape, "why_not_absorbed", lambda self, n_rows, n_key: "it is held against absorbing")
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_rows_that_meet_the_tokens_answer_as_over_keys_and_values(
+    mask: str, position: str, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Output and all gradients, also where heads share keys, weights are dropped and each head has a bias of its own."""
+    config = WindowedConfig(
+        dim=16, n_heads=4, n_kv_heads=2, before=2, after=1, n_global=2, bias=bias, position=POSITIONS[position], dropout=0.4
+    )
+    module, x = built(config).train(), tokens(3, 9, 16).requires_grad_()
+    added = None if mask == "holes" else tokens(3, 4, 9, 9, seed=6)
+    found = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        output = module(x, mask=MASKS[mask], bias=added)
+        found.append([output, *gradients_of(module, output, x)])
+        expanding(monkeypatch)
+    for absorbed, expanded in zip(*found, strict=True):
+        torch.testing.assert_close(absorbed, expanded, rtol=1e-10, atol=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    length=st.integers(1, 60),
+    n_global=st.integers(1, 20),
+    shape=st.sampled_from([(1, 1), (2, 2), (4, 4), (4, 1), (4, 2)]),
+    bias=st.booleans(),
+)
+def test_the_way_with_fewer_products_is_taken(length: int, n_global: int, shape: tuple[int, int], bias: bool) -> None:
+    """Counted as they are computed, on both ways."""
+    config = WindowedConfig(dim=16, n_heads=shape[0], n_kv_heads=shape[1], before=2, n_global=n_global, bias=bias)
+    module, x = config.build(), tokens(1, length, 16, dtype=torch.float32)
+
+    def counted() -> int:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            module(x, mask=everything())
+        return counter.get_total_flops()
+
+    taken = counted()
+    absorbed = config.why_not_absorbed(min(n_global, length), length) == ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WindowedShape, "why_not_absorbed", lambda self, n_rows, n_key: "" if not absorbed else "the other way")
+        other = counted()
+    assert taken <= other
+    assert taken == config.cost(length).flops
+
+
+def test_which_way_the_global_rows_went_is_explained() -> None:
+    x = tokens(1, 12, 16, dtype=torch.float32)
+
+    def told(**changed: object) -> dict[str, str]:
+        module = WindowedConfig(dim=16, n_heads=2, before=2, **{"n_global": 1} | changed).build()  # type: ignore[arg-type]
+        return {one.core: " ".join(one.refused.values()) for one in module.explain(x, mask=everything())}
+
+    assert "keys and values of all tokens" in told()["absorbed"]
+    assert "turned by their places" in told(position=RotaryConfig())["expanded"]
+    assert "takes more products" in told(n_global=9)["expanded"]
+    assert not {"absorbed", "expanded"} & set(told(n_global=0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("n_global", [1, 20])
+def test_absorbed_rows_are_as_exact_as_the_formula_in_the_same_type(dtype: torch.dtype, n_global: int) -> None:
+    """At the width of published heads; more than a few rows go through another core."""
+    torch.manual_seed(0)
+    module = WindowedConfig(dim=256, n_heads=4, before=8, after=8, n_global=n_global, bias=True).build().to(dtype).eval()
+    x, seen = tokens(2, 90, 256).to(dtype), torch.ones(2, 4, 90, 90, dtype=torch.bool)
+    assert module.config.why_not_absorbed(n_global, 90) == ""
+    with torch.no_grad():
+        truth = references.windowed(copy.deepcopy(module).double(), x.double(), seen)[0][:, :n_global]
+        theirs, ours = references.windowed(module, x, seen)[0], module(x, mask=everything())
+    off = [(one[:, :n_global].double() - truth).norm() for one in (ours, theirs)]
+    assert off[0] <= 2.0 * off[1]
+
+
+def test_a_hidden_token_does_not_reach_absorbed_rows() -> None:
+    module, x = built(WindowedConfig(dim=16, n_heads=2, before=2, n_global=1, bias=True)), tokens(1, 12, 16)
+    assert module.config.why_not_absorbed(1, 12) == ""
+    kept = torch.ones(1, 12, dtype=torch.bool)
+    kept[0, [3, 7]] = False
+    whole = module(x, mask=keep_keys(kept))
+    for filler in (torch.nan, torch.inf):
+        assert torch.equal(module(torch.where(kept[..., None], x, filler), mask=keep_keys(kept)), whole)
+
+
+@pytest.mark.parametrize("n_global", [1, 7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_without_gradients_a_row_that_sees_nothing_is_zero_beside_global_tokens_too(n_global: int, dtype: torch.dtype) -> None:
+    """Extra keys are added in place then, one by one or as a product."""
+    config = WindowedConfig(dim=16, n_heads=4, n_kv_heads=2, before=20, after=4, n_global=n_global, bias=True, output_bias=True)
+    module, x = built(config).to(dtype), tokens(3, 400, 16).to(dtype)
+    mask = padding(torch.tensor([400, 0, 90]))
+    with_gradients = module(x, mask=mask)
+    with torch.no_grad():
+        found = module(x, mask=mask)
+    assert torch.equal(found[1], torch.zeros_like(found[1]))
+    share = {torch.float64: 1e-13, torch.float32: 1e-6, torch.bfloat16: 2e-2}[dtype]
+    assert (found - with_gradients).abs().max() <= share * with_gradients.abs().max()
