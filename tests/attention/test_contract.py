@@ -18,7 +18,9 @@ from attending.attention import (
     Mechanism,
     causal,
     config_from,
+    drop,
     everything,
+    keep,
     keep_keys,
     name_of,
     padding,
@@ -131,17 +133,64 @@ def test_a_hidden_key_has_no_influence_bit_for_bit(example: Example) -> None:
         assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
 
 
+@sweep(lambda example: not example.masks or "keep" in example.masks)
+def test_what_no_row_may_see_does_not_reach_the_others(example: Example) -> None:
+    """Hidden from every row by a rule over pairs, a token is still there to ask: its own row is spoilt, and no other."""
+    module = built(example).float()
+    x, others = tokens(BATCH, LENGTH, example.config.dim, dtype=torch.float32), torch.arange(LENGTH) != 4
+    for mask in (example.under(drop((~others).expand(LENGTH, -1))), causal() & keep(others.expand(LENGTH, -1))):
+        found = [
+            module(torch.where(others[:, None], x, filler), mask=mask)[:, others]
+            for filler in (0.0, 1e30, torch.nan, torch.inf)
+        ]
+        assert all(torch.equal(found[0], other) for other in found[1:])
+
+
+@crossing
+def test_what_no_row_may_see_of_a_context_has_no_influence_bit_for_bit(example: Example) -> None:
+    module, hides = built(example).float(), torch.zeros(BATCH, 5, CONTEXT, dtype=torch.bool)
+    hides[:, :, 2], hides[1, :, 5] = True, True
+    mask = padding(torch.tensor([6, 6, 3])) if example.masks else drop(hides)
+    unseen = torch.arange(CONTEXT) >= torch.tensor([[6], [6], [3]]) if example.masks else hides.all(dim=1)
+    x = tokens(BATCH, 5, example.config.dim, dtype=torch.float32)
+    context = tokens(BATCH, CONTEXT, getattr(example.config, "source_dim", example.config.dim), seed=4, dtype=torch.float32)
+    found = []
+    for filler in (0.0, 1e30, torch.nan, torch.inf):
+        poisoned = torch.where(unseen[..., None], filler, context).requires_grad_()
+        output = module(x, mask=mask, context=poisoned)
+        gradients = torch.autograd.grad(output.square().sum(), [poisoned, *module.parameters()], allow_unused=True)
+        assert torch.equal(gradients[0][unseen], torch.zeros_like(gradients[0][unseen]))
+        found.append([output.detach(), *(one for one in gradients if one is not None)])
+    for other in found[1:]:
+        assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
+
+
 @sweep()
-def test_a_row_that_sees_nothing_gives_zero_and_no_gradient(example: Example) -> None:
-    for dtype in (torch.float32, torch.bfloat16, torch.float64):
-        module = built(example).to(dtype).train()
+@pytest.mark.parametrize("learns", [True, False])
+def test_a_row_that_sees_nothing_gives_zero_and_no_gradient(example: Example, learns: bool) -> None:
+    for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64):
+        module = built(example).to(dtype).train(learns)
         x = tokens(BATCH, LENGTH, example.config.dim, dtype=dtype).requires_grad_()
-        output = module(x, mask=example.under(padding(torch.tensor([LENGTH, 0, 3]))))
+        mask = example.under(padding(torch.tensor([LENGTH, 0, 3])))
+        output = module(x, mask=mask)
         assert torch.equal(output[1], torch.zeros_like(output[1]))
-        output.square().sum().backward()
+        with torch.no_grad():
+            assert torch.equal(module(x, mask=mask)[1], torch.zeros_like(output[1]))
+        output.float().square().sum().backward()
         assert x.grad is not None
         assert torch.equal(x.grad[1], torch.zeros_like(x.grad[1]))
         assert bool(x.grad.isfinite().all())
+
+
+@sweep(lambda example: not example.masks or "keep" in example.masks)
+def test_a_row_that_sees_nothing_among_others_gives_zero(example: Example) -> None:
+    module, x = built(example), tokens(BATCH, LENGTH, example.config.dim).requires_grad_()
+    pairs = torch.ones(LENGTH, LENGTH, dtype=torch.bool)
+    pairs[6] = False
+    output = module(x, mask=causal() & keep(pairs))
+    assert torch.equal(output[:, 6], torch.zeros_like(output[:, 6]))
+    (gradient,) = torch.autograd.grad(output[:, 6].sum(), x)
+    assert torch.equal(gradient, torch.zeros_like(gradient))
 
 
 @sweep()

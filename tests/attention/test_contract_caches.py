@@ -219,6 +219,60 @@ def test_int8_storage_stays_within_its_error(example: Example) -> None:
     assert (found - expected).norm() < 0.05 * expected.norm()
 
 
+@caching
+def test_int8_is_cropped_and_chosen_from_like_numbers(example: Example) -> None:
+    """What is left of a cache of whole numbers goes on as a cache that never held more, but for the error of int8."""
+    module, x = built(example), tokens(BATCH, 12, example.config.dim)
+    few = max(4, example.crops_to)
+    cache = module.new_cache(BATCH, mask=causal(), dtype=torch.int8, capacity=16 if example.is_ring else None)
+    cache.extend(x[:, :8], real=torch.arange(8) < torch.tensor([[8], [8], [6]]))
+    cache.crop(torch.tensor([8, few, 6]))
+    cache.reorder(torch.tensor([2, 1, 0]))
+    cache.select(torch.tensor([1, 2, 0]))
+    found = torch.cat([cache.extend(x[:, place : place + 1]) for place in (8, 9)], dim=1)
+    for place, (sample, length) in enumerate(((1, few), (0, 8), (2, 6))):
+        own = torch.cat([x[sample, :length], x[place, 8:10]])[None]
+        expected = module(own, mask=causal())[0, length:]
+        assert (found[place] - expected).norm() < 0.05 * expected.norm()
+
+
+@caching
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_bytes_follow_what_is_forgotten(example: Example, dtype: str) -> None:
+    module = example.config.build()
+    cache = module.new_cache(4, mask=causal(), dtype=getattr(torch, dtype), capacity=16 if example.is_ring else None)
+    cache.extend(tokens(4, 12, example.config.dim, dtype=torch.float32))
+    few, held = max(5, example.crops_to), (cache.nbytes_used, cache.nbytes_allocated)
+    tables = example.config.cost(12, batch=4, phase="decode", cache_dtype=dtype).cache.tables
+    cache.reorder(torch.tensor([3, 3, 0, 1]))
+    assert (cache.nbytes_used, cache.nbytes_allocated) == held
+    cache.select(torch.tensor([2, 0]))
+    assert (cache.nbytes_used, cache.nbytes_allocated) == (held[0] // 2, held[1] // 2)
+    cache.crop(few)
+    assert cache.nbytes_allocated == held[1] // 2
+    if not example.is_ring:
+        per_token = (held[0] - tables) // (4 * 12)
+        assert cache.nbytes_used <= 2 * 12 * per_token + tables // 2
+        assert cache.nbytes_used < held[0] // 2
+    cache.select(torch.tensor([], dtype=torch.long))
+    assert cache.nbytes_used == cache.nbytes_allocated == 0
+
+
+@sweep(lambda example: example.cross)
+def test_a_context_of_whole_numbers_stays_within_its_error_and_is_chosen_from(example: Example) -> None:
+    module, x = built(example), tokens(BATCH, 4, example.config.dim)
+    context = tokens(BATCH, CONTEXT, getattr(example.config, "source_dim", example.config.dim), seed=4)
+    expected = module(x, mask=everything(), context=context)
+    cache = module.new_cache(BATCH, mask=everything(), context=context, dtype=torch.int8)
+    first = cache.extend(x[:, :2])
+    assert (first - expected[:, :2]).norm() < 0.05 * expected[:, :2].norm()
+    held = cache.nbytes_used
+    cache.select(torch.tensor([2]))
+    rest = cache.extend(x[2:, 2:])
+    assert (rest - expected[2:, 2:]).norm() < 0.05 * expected[2:, 2:].norm()
+    assert (cache.nbytes_used, cache.lengths.tolist()) == (held // BATCH, [4])
+
+
 @sweep(lambda example: example.caches and not example.is_ring)
 def test_a_fixed_cache_refuses_what_does_not_fit_and_stays_as_it_was(example: Example) -> None:
     module, x = built(example), tokens(BATCH, 8, example.config.dim)
@@ -227,6 +281,13 @@ def test_a_fixed_cache_refuses_what_does_not_fit_and_stays_as_it_was(example: Ex
     with pytest.raises(AttentionError, match="7 tokens do not fit its fixed capacity of 6"):
         cache.extend(x[:, 5:7])
     torch.testing.assert_close(cache.extend(x[:, 5:6]), module(x[:, :6], mask=causal())[:, 5:], rtol=1e-8, atol=1e-9)
+
+
+@sweep(lambda example: example.cross and example.caches)
+def test_a_context_longer_than_a_fixed_cache_is_refused(example: Example) -> None:
+    module, context = built(example), tokens(2, 7, getattr(example.config, "source_dim", example.config.dim))
+    with pytest.raises(AttentionError, match="a context of 7 tokens does not fit its fixed capacity of 6; give capacity=None"):
+        module.new_cache(2, mask=everything(), context=context, capacity=6)
 
 
 @caching

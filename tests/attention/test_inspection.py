@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from attending.attention import GroupedConfig, causal, everything
+from attending.attention import GroupedConfig, causal, everything, window
+from attending.attention.core import recorded
 from attending.attention.inspection import summarise
 from tests.attention.examples import EXAMPLES, tokens
 
@@ -35,6 +36,37 @@ def test_heads_that_look_at_different_keys_are_one_apart() -> None:
     assert found.top_keys.flatten().tolist() == [0, 1]
     assert found.mean_reach.flatten().tolist() == [1.0, 0.0]
     torch.testing.assert_close(found.entropy, torch.zeros(1, 2, 1))
+
+
+def test_all_of_the_summary_comes_from_one_pass_over_the_rows() -> None:
+    weights, asked = tokens(2, 3, 10, 10).softmax(-1), []
+
+    def of(rows: range) -> torch.Tensor:
+        asked.extend(rows)
+        return weights[:, :, rows.start : rows.stop]
+
+    few = summarise(of, n_query=10, rows_at_once=4, top=3)
+    assert asked == [*range(10)]
+    whole = summarise(of, n_query=10, rows_at_once=10, top=3)
+    for name in ("entropy", "top_weights", "top_keys", "head_distance", "mean_reach"):
+        torch.testing.assert_close(getattr(few, name), getattr(whole, name))
+
+
+def test_weights_are_those_of_the_forward_pass_whichever_core_ran() -> None:
+    module, cores = GroupedConfig(dim=16, n_heads=2).build().double(), set()
+    for length, mask, learns in (
+        (40, causal(), False),
+        (400, causal(), False),
+        (400, causal() & window(40, 0), False),
+        (400, causal() & window(40, 0), True),
+    ):
+        x = tokens(2, length, 16)
+        with torch.set_grad_enabled(learns), recorded() as choices:
+            output = module(x, mask=mask)
+        cores |= {choice.core for choice in choices}
+        heads = module.weights(x, mask=mask) @ module.value(x).unflatten(-1, (2, 8)).transpose(1, 2)
+        torch.testing.assert_close(output, module.output(heads.transpose(1, 2).flatten(2)), rtol=1e-10, atol=1e-11)
+    assert cores == {"eager", "sdpa", "banded", "blocked"}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -77,6 +77,21 @@ def test_torch_multihead_attention_is_adopted(bias: bool, source: int) -> None:
     assert found.layer.config.dropout == 0.1
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_torch_multihead_attention_decodes_from_a_cache(bias: bool) -> None:
+    """It has no cache of its own: held against its forward pass under a causal mask, in float32."""
+    theirs = nn.MultiheadAttention(DIM, HEADS, bias=bias, batch_first=True).eval()
+    for i, parameter in enumerate(theirs.parameters()):
+        parameter.data = tokens(*parameter.shape, seed=i, dtype=torch.float32) * 0.3
+    x, n = X.float(), LENGTH
+    wanted, _ = theirs(x, x, x, attn_mask=torch.ones(n, n, dtype=torch.bool).triu(1), need_weights=False)
+    found = adopt_attention(theirs)
+    cache = found.layer.new_cache(2, mask=found.mask & causal())
+    output = torch.cat([cache.extend(part) for part in x.split([4, 1, 3, 1], dim=1)], dim=1)
+    assert (output - wanted).abs().max() <= 1e-6 * wanted.abs().max()
+    assert (found.layer(x, mask=causal()) - wanted).abs().max() <= 1e-6 * wanted.abs().max()
+
+
 @pytest.mark.parametrize("settings", [{"add_zero_attn": True}, {"add_bias_kv": True}, {"kdim": 5, "vdim": 6}])
 def test_what_torch_adds_beyond_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(AttentionError, match=r"add_zero_attn=True|left over are bias_k, bias_v|kdim=5 and vdim=6"):
