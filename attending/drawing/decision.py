@@ -28,7 +28,7 @@ def decision_plot(curve: DecisionCurve, *, names: Mapping[str, str], title: str)
         )
     ]
     x, y = frame.x, frame.y
-    parts.append(line(x.start, y(0), x.stop, y(0), stroke=QUIET))
+    parts.append(line(x.start, y(0), x.stop, y(0), stroke=QUIET, stroke_dasharray="1 4", stroke_width=1.6))
     parts.append(_curve(frame, curve.thresholds, 100.0 * curve.treat_all, Hand(SHADE, None, 1.6)))
     parts += [_curve(frame, curve.thresholds, values, hand(place)) for place, values in enumerate(drawn.values())]
     parts.append(_legend(names={model: names[model] for model in drawn}, left=564, top=44))
@@ -46,7 +46,7 @@ def _curve(frame: Frame, thresholds: np.ndarray, values: np.ndarray, pen: Hand) 
 
 def _legend(*, names: Mapping[str, str], left: float, top: float) -> str:
     entries = [(hand(place).colour, hand(place).dash, hand(place).width, label) for place, label in enumerate(names.values())]
-    entries += [(SHADE, None, 1.6, "Act on everybody"), (QUIET, None, 1.0, "Act on nobody")]
+    entries += [(SHADE, None, 1.6, "Act on everybody"), (QUIET, "1 4", 1.6, "Act on nobody")]
     parts = []
     for place, (colour, dash, width, label) in enumerate(entries):
         y = top + 22 * place

@@ -149,7 +149,8 @@ def macro_rows(whole: Whole, models: Mapping[str, Outcomes], terms: Terms) -> li
             note = f"left out with under {FEWEST_FOR_MACRO} events: {', '.join(left_out)}" if left_out else ""
             row = replace(row, value=mean.value, note=note)
             if np.isfinite(low) and smaller >= FEWEST:
-                method = f"mean of {len(parts)} findings, t with the standard error of a bootstrap of groups"
+                plural = "s" if len(parts) > 1 else ""
+                method = f"mean of {len(parts)} finding{plural}, t with the standard error of a bootstrap of groups"
                 method += ", widened for retraining" if widen else "; this model, retraining variability not included"
                 row = replace(row, low=low, high=high, level=terms.level, method=method)
             rows.append(row)

@@ -49,7 +49,7 @@ _TABLE = (
         name="flagged_per_100",
         values=decision.flagged_per_100,
         within="repeat",
-        support="real",
+        support="per 100",
         at_threshold=True,
         by_prevalence=True,
     ),

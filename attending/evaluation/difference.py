@@ -91,6 +91,8 @@ def difference_rows(whole: Whole, models: Mapping[str, Outcomes], primary: str, 
     for row, difference in rows:
         alone = is_primary(row)
         low, high = difference_interval(difference, terms.level, None if alone else quantile)
+        if METRICS[row.metric].support == "share":
+            low, high = max(low, -1.0), min(high, 1.0)  # two shares cannot lie farther apart
         if difference.smaller_class < FEWEST or not np.isfinite(low):
             finished.append(row.noted("too few events for an interval"))
             continue

@@ -243,7 +243,7 @@ def interval_of(asked: Question, metric: Metric, measured: Measured, level: floa
             level=level,
         )
         name = f"{drawn}, widened for retraining (Nadeau–Bengio)"
-    elif is_single and metric.at_threshold and metric.support == "share":
+    elif is_single and metric.at_threshold and metric.support in ("share", "per 100"):
         ends, name = _share_of_rows(asked.whole[0], metric, level), "exact binomial, effective sample size by group"
     elif is_single and metric.name == "auroc" and smaller < ENOUGH_FOR_DELONG:
         ends, name = area_score_interval(asked.whole[0], measured.value, level), "score by group (Newcombe)"
@@ -264,8 +264,11 @@ def interval_of(asked: Question, metric: Metric, measured: Measured, level: floa
 
 
 def _share_of_rows(rows: Sample, metric: Metric, level: float) -> tuple[float, float]:
-    """Exact interval of a share at a threshold, by the rows it is a share of."""
+    """Exact interval of a share at a threshold, by the rows it is a share of; of so many per 100 the same, times 100."""
     raised = (rows.probability >= rows.threshold).astype(float)
+    if metric.support == "per 100":
+        low, high = share_interval(raised, rows.weight, rows.cluster, level)
+        return 100.0 * low, 100.0 * high
     among = {
         "sensitivity": rows.truth > 0,
         "specificity": rows.truth == 0,

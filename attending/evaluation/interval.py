@@ -4,14 +4,12 @@ Which method is used where is decided in `estimation.py`, by measured coverage (
 (NaN, NaN) says that the method gives no interval here.
 """
 
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Float
 from scipy import optimize, stats
 
 from attending.evaluation.logistic import intercept_given, slope_and_intercept
-from attending.evaluation.metric import Sample
+from attending.evaluation.metric import Sample, Support
 
 Interval = tuple[float, float]
 NONE: Interval = (float("nan"), float("nan"))
@@ -26,11 +24,9 @@ def percentile(replicates: Float[np.ndarray, " resample"], level: float) -> Inte
     return float(low), float(high)
 
 
-def normal(
-    value: float, error: float, support: Literal["share", "positive", "real"], level: float, *, freedom: float = np.inf
-) -> Interval:
-    """`value` ± quantile × `error`, on the log-odds of a share and the logarithm of a positive number. `error` is on the
-    value's own scale (delta method); `freedom` are the degrees of freedom of t."""
+def normal(value: float, error: float, support: Support, level: float, *, freedom: float = np.inf) -> Interval:
+    """`value` ± quantile × `error`, on the log-odds of a share (or of so many of 100) and the logarithm of a positive number.
+    `error` is on the value's own scale (delta method); `freedom` are the degrees of freedom of t."""
     if not (np.isfinite(value) and np.isfinite(error)) or freedom < 1:
         return NONE
     reach = float(stats.t.ppf((1.0 + level) / 2.0, freedom)) * error
@@ -41,10 +37,12 @@ def normal(
             return NONE
         factor = float(np.exp(reach / value))
         return value / factor, value * factor
-    if not 0.0 < value < 1.0:
+    whole = 100.0 if support == "per 100" else 1.0
+    share = value / whole
+    if not 0.0 < share < 1.0:
         return NONE
-    middle, reach = np.log(value / (1.0 - value)), reach / (value * (1.0 - value))
-    return float(1.0 / (1.0 + np.exp(reach - middle))), float(1.0 / (1.0 + np.exp(-reach - middle)))
+    middle, reach = np.log(share / (1.0 - share)), reach / (whole * share * (1.0 - share))
+    return float(whole / (1.0 + np.exp(reach - middle))), float(whole / (1.0 + np.exp(-reach - middle)))
 
 
 def exact_share(successes: float, trials: float, level: float) -> Interval:
@@ -188,7 +186,7 @@ def widened(
     folds: Float[np.ndarray, " fold"] | None,
     *,
     test_over_train: float,
-    support: Literal["share", "positive", "real"],
+    support: Support,
     freedom: float,
     level: float,
 ) -> Interval:

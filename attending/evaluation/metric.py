@@ -48,6 +48,7 @@ class Sample:
         return np.log(held) - np.log1p(-held)
 
 
+Support = Literal["share", "per 100", "positive", "real"]
 Values = Callable[[Sample, Float[np.ndarray, "resample row"]], Float[np.ndarray, " resample"]]
 
 
@@ -56,14 +57,15 @@ class Metric:
     """How a number is computed and how its uncertainty may be stated.
 
     `within`: under cross-validation it is computed inside each fold, or inside each repeat, and averaged. `support`: a share
-    lies in (0, 1), a positive number above 0. `at_threshold`: it needs one. `by_prevalence`: it changes with the share of
-    events, so it does not transfer from a case-control sample. `better`: the direction, or None where 1 or 0 is the aim.
+    lies in (0, 1), so many "per 100" in (0, 100), a positive number above 0. `at_threshold`: it needs one. `by_prevalence`: it
+    changes with the share of events, so it does not transfer from a case-control sample. `better`: the direction, or None where
+    1 or 0 is the aim.
     """
 
     name: str
     values: Values
     within: Literal["fold", "repeat"]
-    support: Literal["share", "positive", "real"]
+    support: Support
     better: Literal["higher", "lower"] | None = None
     at_threshold: bool = False
     by_prevalence: bool = False

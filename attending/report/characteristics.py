@@ -11,6 +11,8 @@ import numpy as np
 from attending.case import Case, Demographics, Embedding, Evidence, Lab, Note, Scan, Sign
 from attending.evaluation.sharing import FEWEST, suppress
 
+ORDER = ("train", "tune", "calibrate", "test")
+"""Of parts, as a study goes through them."""
 MOST_COLUMNS, MOST_VALUES, MOST_LEVELS = 8, 12, 12
 _KINDS: Mapping[type[Evidence], str] = {
     Note: "a note",
@@ -32,7 +34,8 @@ class Characteristics:
 
 def characteristics_of(cases: Sequence[Case], findings: Sequence[str], parts: Mapping[str, str]) -> tuple[Characteristics, ...]:
     """By part where `parts` (case id → part) names any, by site where there are several, and by each recorded label."""
-    told = [("part", {part: [case for case in cases if parts.get(case.id) == part] for part in dict.fromkeys(parts.values())})]
+    ordered = sorted(set(parts.values()), key=lambda part: (ORDER.index(part) if part in ORDER else len(ORDER), part))
+    told = [("part", {part: [case for case in cases if parts.get(case.id) == part] for part in ordered})]
     sites = sorted({case.site for case in cases if case.site is not None})
     told.append(("site", {site: [case for case in cases if case.site == site] for site in sites}))
     for finding in findings:
@@ -62,8 +65,14 @@ def _table(by: str, columns: Mapping[str, Sequence[Case]]) -> Characteristics | 
             for code in {lab.code for lab in case.of(Lab)}:
                 codes[code] = codes.get(code, 0) + 1
     for code in sorted(codes, key=lambda code: (-codes[code], code))[:MOST_VALUES]:
-        rows.append((code, tuple(_middle([_value(case, code) for case in cases]) for cases in held)))
+        rows.append((_with_unit(code, held), tuple(_middle([_value(case, code) for case in cases]) for cases in held)))
     return Characteristics(by=by, columns=tuple(shown), rows=tuple(row for row in rows if any(cell != "–" for cell in row[1])))
+
+
+def _with_unit(code: str, columns: Sequence[Sequence[Case]]) -> str:
+    """`crp (mg/L)` where all its values are of one unit."""
+    units = {str(lab.unit) for cases in columns for case in cases for lab in case.of(Lab) if lab.code == code}
+    return f"{code} ({units.pop()})" if len(units) == 1 and units != {"unstated"} else code
 
 
 def _levels(what: str, columns: Sequence[Sequence[str | None]]) -> list[tuple[str, tuple[str, ...]]]:

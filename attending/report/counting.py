@@ -12,6 +12,7 @@ import numpy as np
 from attending.case import Case, Demographics, Embedding, Evidence, Lab, Note, Scan, Sign
 from attending.evaluation import Outcomes
 from attending.records import Records, Role
+from attending.report.characteristics import ORDER
 from attending.report.report import JOINED, LEFT_OUT, UNLABELLED, Events, Flow, Held, Part, Refusal, Rounds
 
 KIND_NAMES: Mapping[type[Evidence], str] = {
@@ -24,8 +25,6 @@ KIND_NAMES: Mapping[type[Evidence], str] = {
 }
 MOST_REASONS = 40
 """Different reasons that are listed one by one; the rest is counted together."""
-ORDER = ("train", "tune", "calibrate", "test")
-"""Of parts, as a study goes through them."""
 _NAMING = (Role.ID, Role.CASE, Role.VISIT, Role.PATIENT, Role.GROUP, Role.IDENTITY)
 
 

@@ -13,11 +13,13 @@ from attending.report.words import count
 
 MOST_FINDINGS, MOST_SITES, MOST_REASONS = 6, 6, 6
 """Findings and sites that are told one by one where they are few, and reasons before the rest is told together."""
+JUDGED = "test"
+"""The part of a split that the results are of."""
 PURPOSES = {
-    "train": "what the weights are fitted to",
-    "tune": "where training stops",
-    "calibrate": "probabilities, thresholds, sets",
-    "test": "what the figures are of",
+    "train": "fits the weights",
+    "tune": "ends the training",
+    "calibrate": "calibrates, sets thresholds",
+    "test": "is judged",
 }
 
 
@@ -50,7 +52,7 @@ def ends_of(report: Report) -> tuple[Step, ...]:
     """The parts of one split, side by side, or one box for how the cases were judged otherwise."""
     flow, kind = report.flow, report.conduct.kind
     if flow.parts:
-        return tuple(_part(part) for part in flow.parts)
+        return tuple(_part(part, _sites(report) if part.name == JUDGED else ()) for part in flow.parts)
     if flow.rounds is not None:
         return (_rounds(flow.rounds, kind),)
     lines = {
@@ -86,7 +88,7 @@ def _analysed(report: Report) -> Step:
     evidence = ", ".join(f"{one.kind.lower()} in {_held(one.cases, flow.cases)}" for one in flow.held)
     return Step(
         headline=f"{headline} analysed",
-        lines=(*_findings(flow), *_sites(report), *((f"Evidence: {evidence}",) if evidence else ())),
+        lines=(*_findings(flow), *(() if flow.parts else _sites(report)), *((f"Evidence: {evidence}",) if evidence else ())),
     )
 
 
@@ -115,7 +117,7 @@ def _finding(one: Events, n: int) -> str:
 
 
 def _sites(report: Report) -> tuple[str, ...]:
-    """Cases and events of the first finding by site, as the results tell them."""
+    """Cases and events of the first finding by site, as the results tell them: of those judged."""
     finding = report.flow.findings[0].finding
     rows = Ledger(report.results).slices(model=report.primary.model, metric="auroc", finding=finding)
     sites = [row for row in rows if row.slice == "site"]
@@ -128,7 +130,7 @@ def _sites(report: Report) -> tuple[str, ...]:
     return (f"Sites{of}: {', '.join(told)}",)
 
 
-def _part(part: Part) -> Step:
+def _part(part: Part, sites: tuple[str, ...]) -> Step:
     lines = [PURPOSES[part.name]] if part.name in PURPOSES else []
     if part.patients != part.cases:
         lines.append(f"of {_counted(part.patients, 'patient')}")
@@ -136,7 +138,7 @@ def _part(part: Part) -> Step:
         lines.append(f"By finding {_range([one.events for one in part.findings])}")
     else:
         lines += [f"{one.finding}: {_range([one.events])}" for one in part.findings]
-    return Step(headline=f"{part.name.capitalize()}: {_counted(part.cases, 'case')}", lines=tuple(lines))
+    return Step(headline=f"{part.name.capitalize()}: {_counted(part.cases, 'case')}", lines=(*lines, *sites))
 
 
 def _rounds(rounds: Rounds, kind: str) -> Step:

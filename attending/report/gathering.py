@@ -88,16 +88,7 @@ def gather(
             target_prevalence=schema.target_prevalence,
             thresholds=schema.decision_range or THRESHOLDS,
         ),
-        columns=tuple(
-            ColumnRow(
-                name=column.name,
-                role=column.role.value,
-                why=column.why,
-                unit=column.unit or "",
-                is_visible=column.is_missingness_visible,
-            )
-            for column in schema.shown
-        ),
+        columns=columns_of(schema),
         kinds=kinds_of(cases),
         patterns=patterns_of(cases, primary.finding or task.findings[0]),
         characteristics=characteristics_of(cases, task.findings, parts or {}),
@@ -161,6 +152,30 @@ def _shortcuts(verdict: Verdict) -> tuple[AuditShortcut, ...]:
         )
         for one in (*first, *others)
     )
+
+
+def columns_of(schema: Schema) -> tuple[ColumnRow, ...]:
+    """The columns of the table, then what the files beside it hold, with the unit of each code."""
+    own = tuple(
+        ColumnRow(
+            name=column.name,
+            role=column.role.value,
+            why=column.why,
+            unit=column.unit or "",
+            is_visible=column.is_missingness_visible,
+        )
+        for column in schema.shown
+    )
+    beside = tuple(
+        ColumnRow(
+            name=f"--{each.kind}: {each.value}",
+            role={"labs": Role.NUMBER, "notes": Role.NOTE, "images": Role.IMAGE}[each.kind].value,
+            why=f'a file of its own, joined by "{each.id}"',
+            unit=", ".join(f"{code} {unit}" for code, unit in each.units.items()) or each.unit or "",
+        )
+        for each in schema.companions
+    )
+    return (*own, *beside)
 
 
 def question_of(schema: Schema) -> Question:

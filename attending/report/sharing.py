@@ -27,20 +27,22 @@ class SharedPattern:
 
 
 def shared(report: Report) -> Report:
-    """The same report as it may be shown outside. Curves of a finding with under 5 cases of a class would tell their number."""
-    told = [one for one in report.flow.findings if one.events is not None]
-    hidden = {one.finding for one in report.flow.findings if one.events is None} | hidden_classes(
-        {one.finding: one.events or 0 for one in told}, {one.finding: one.known for one in told}
-    )
+    """The same report as it may be shown outside. Curves of a finding with under 5 cases of a class, in all
+    or among the judged, would tell their number."""
+    hidden = _hidden(report.flow.findings)
+    results = shareable(report.results)
+    judged = {
+        row.finding for row in results if row.metric == "auroc" and (row.slice, row.comparator, row.n) == (None, None, None)
+    }
     privacy = report.privacy
     if privacy is not None:
         counts = {name: None if count is not None and 0 < count < FEWEST else count for name, count in privacy.counts.items()}
         privacy = replace(privacy, counts=counts)
     return replace(
         report,
-        results=shareable(report.results),
+        results=results,
         flow=_shared_flow(report.flow, hidden),
-        curves=tuple(one for one in report.curves if one.finding not in hidden),
+        curves=tuple(one for one in report.curves if one.finding not in hidden | judged),
         privacy=privacy,
     )
 
@@ -64,11 +66,12 @@ def _shared_held(one: Held, n: int) -> Held:
 def _shared_parts(parts: Sequence[Part], hidden: Collection[str]) -> tuple[Part, ...]:
     """Where a part has under 5 of a class its events are hidden, and those of all parts but test, whose counts the results
     tell: beside the total none of several can be worked out."""
+    small_in = {part.name: {*hidden, *_hidden(part.findings)} for part in parts}
     untold: set[tuple[str, str]] = set()
-    for held in zip(*(part.findings for part in parts), strict=True):
-        small = {part.name for part, one in zip(parts, held, strict=True) if one.finding in hidden or _is_small(one)}
+    for finding in [one.finding for part in parts[:1] for one in part.findings]:
+        small = {part.name for part in parts if finding in small_in[part.name]}
         if small:
-            untold |= {(part.name, held[0].finding) for part in parts if part.name != TOLD_BY_RESULTS or part.name in small}
+            untold |= {(part.name, finding) for part in parts if part.name != TOLD_BY_RESULTS or part.name in small}
     return tuple(
         replace(
             part,
@@ -87,8 +90,13 @@ def _shared_rounds(rounds: Rounds, hidden: Collection[str]) -> Rounds:
     )
 
 
-def _is_small(one: Events) -> bool:
-    return one.events is None or min(one.events, one.known - one.events) < FEWEST
+def _hidden(findings: Sequence[Events]) -> set[str]:
+    """Findings of which the number of events may not be told."""
+    told = [one for one in findings if one.events is not None]
+    events = {one.finding: one.events or 0 for one in told}
+    return {one.finding for one in findings if one.events is None} | hidden_classes(
+        events, {one.finding: one.known for one in told}
+    )
 
 
 def shared_patterns(patterns: Sequence[Pattern]) -> tuple[SharedPattern, ...]:

@@ -115,7 +115,7 @@ def report_of(study: Study, *, plan: Plan, out: Path, audit: Verdict | None = No
             comparator=comparator if comparator in study.trial.outcomes else None,
             finding=None if declared is None else declared.finding,
             metric="auroc" if declared is None else declared.metric,
-            chosen=chosen_words(chosen, {}) if chosen and comparator == BEST_BASELINE else "",
+            chosen=chosen_words(chosen) if chosen and comparator == BEST_BASELINE else "",
         ),
         provenance=provenance_of(study.intake, plan)
         | {

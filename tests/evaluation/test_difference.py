@@ -74,3 +74,10 @@ def test_under_cross_validation_a_difference_is_widened():
     assert "widened for retraining" in row.method
     assert row.adjusted is None
     assert verdict(row) == "shown"
+
+
+def test_two_shares_lie_no_farther_apart_than_one():
+    models = {name: binormal(24, events=10, auroc=area, seed=seed) for name, area, seed in (("m", 0.95, 1), ("o", 0.55, 1))}
+    rows = [one for one in judge(models, primary="m", terms=Terms(resamples=200)) if one.comparator and one.metric == "auroc"]
+    assert rows
+    assert all(one.low is None or -1.0 <= one.low <= one.value <= one.high <= 1.0 for one in rows)

@@ -11,6 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from attending.evaluation.catalog import METRICS
 from attending.evaluation.estimation import Numbering, interval_of, measure, question
+from attending.evaluation.inquiry import Terms
 from attending.evaluation.interval import (
     area_interval,
     area_score_interval,
@@ -20,6 +21,7 @@ from attending.evaluation.interval import (
     share_interval,
     slope_interval,
 )
+from attending.evaluation.judgement import judge
 from attending.evaluation.logistic import intercept_given
 from attending.evaluation.metric import point, sample
 from tests.evaluation.cohorts import binormal, outcomes_of
@@ -220,3 +222,19 @@ def test_percentiles_are_taken_only_from_two_hundred_of_a_class(events, method):
         low, high, told = interval_of(asked, metric, found[metric.name], 0.95)
         assert told.startswith(method)
         assert low < found[metric.name].value < high
+
+
+def test_so_many_of_a_hundred_are_a_share_times_a_hundred():
+    share, hundred = normal(0.93, 0.04, "share", 0.95, freedom=9), normal(93.0, 4.0, "per 100", 0.95, freedom=9)
+    assert hundred == pytest.approx((100 * share[0], 100 * share[1]))
+    assert hundred[1] < 100
+    assert np.isnan(normal(100.0, 1.0, "per 100", 0.95)[0])
+
+
+def test_flagged_of_a_hundred_has_the_exact_interval_of_its_share():
+    rng = np.random.default_rng(0)
+    truth = rng.random(43) < 0.3
+    held = outcomes_of(np.where(np.arange(43) < 40, 0.6, 0.1), truth, threshold=np.full((43, 1), 0.5))
+    (row,) = [one for one in judge({"m": held}, terms=Terms(resamples=50)) if one.metric == "flagged_per_100"]
+    low, high = proportion_confint(40, 43, method="beta")
+    assert (row.value, row.low, row.high) == pytest.approx((4000 / 43, 100 * low, 100 * high))

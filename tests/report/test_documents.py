@@ -104,7 +104,8 @@ def test_characteristics_count_as_by_hand() -> None:
     ages = [case.evidence[0].age_years for case in ill]  # type: ignore[attr-defined]
     assert rows["Age in years"][0].startswith(f"{np.median(ages):.3g} (")
     by_part = characteristics_of(drawn, [], {case.id: "test" if at < 20 else "train" for at, case in enumerate(drawn)})
-    assert next(table for table in by_part if table.by == "part").columns == ("test", "train")
+    assert next(table for table in by_part if table.by == "part").columns == ("train", "test")
+    assert "crp (mg/l)" in rows
 
 
 def test_small_groups_and_small_counts_are_not_told() -> None:

@@ -7,11 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from attending.report import Audit, AuditShortcut, Refusal
 from attending.report.record import record_of
+from attending.report.report import LEFT_OUT, UNLABELLED
 from attending.report.sharing import shared
-from attending.report.words import DISCLAIMER, METRIC_NAMES
+from attending.report.words import DISCLAIMER, METRIC_NAMES, sets_sentence
 from tests.report.evidence import report
-from tests.report.reading import page, text
+from tests.report.reading import cells, page, text
 
 
 @pytest.mark.parametrize("n_findings", [1, 2])
@@ -175,3 +177,52 @@ def test_what_is_folded_on_the_screen_is_open_on_paper():
     printed = html.split("@media print")[1].split("</style>")[0]
     # Chromium folds the content of details by content-visibility: a display of their children alone does not open them
     assert "details::details-content { content-visibility: visible;" in printed
+
+
+def test_what_leaves_before_the_analysis_stands_beside_the_counts():
+    one = report()
+    reported = (
+        Refusal(reason="left out by --where site = 'a'", count=24, step=LEFT_OUT),
+        Refusal(reason="no known label: took no part", count=1, what="cases", step=UNLABELLED),
+    )
+    head = text(page(replace(one, flow=replace(one.flow, reported=reported)))).split("Audit")[0]
+    assert "3 rows refused 24 rows left out 1 case unlabelled" in head
+    assert "rows left out" not in text(page(one)).split("Audit")[0]
+
+
+def test_auprc_names_the_prevalence_and_what_does_not_transfer_says_so():
+    html = page(report())
+    prevalence = next(row.prevalence for row in report().results if row.metric == "auprc" and row.model == "fused")
+    assert f"AUPRC<small>best 1; the prevalence {prevalence:.3f} is chance</small>" in html
+    assert html.count("<small>not transferable</small>") == 4  # PPV, NPV, flagged per 100, net benefit
+    assert "Absolute probabilities are not transferable: the sampling is convenience." in html
+    cohort = replace(report(), question=replace(report().question, sampling="cohort"))
+    assert "Absolute probabilities" not in page(cohort)
+
+
+def test_what_shortcuts_reach_stands_below_the_findings():
+    one = AuditShortcut(
+        check="T6 origins",
+        input='the column "ward"',
+        finding="fever",
+        auroc=0.812,
+        low=0.604,
+        high=0.931,
+        is_alarm=True,
+        n_asked=3,
+    )
+    silent = replace(one, input="the rims of the films", auroc=0.52, low=0.44, high=0.61, is_alarm=False, n_asked=1)
+    audit = Audit(verdict="1 warning", shortcuts=(one, silent, replace(one, finding="rash", n_asked=0)))
+    section = page(replace(report(), audit=audit)).split('id="audit"')[1].split("</section>")[0]
+    assert cells(section, "the ") == [
+        'the column "ward" fever of 3 asked 0.81 0.60–0.93 T6 origins warns',
+        "the rims of the films fever 0.52 0.44–0.61 T6 origins",
+    ]
+    assert record_of(replace(report(), audit=audit))["audit"]["shortcuts"][2]["finding"] == "rash"
+
+
+def test_conformal_sets_promise_what_the_protocol_allows():
+    assert "guaranteed are 80 of 100 with the models of those folds" in sets_sentence(report())
+    split = replace(report(), conduct=replace(report().conduct, kind="split"))
+    assert sets_sentence(split).endswith("not for this patient, on average over calibration parts.")
+    assert "it does not say" in sets_sentence(replace(report(), conduct=replace(report().conduct, kind="foreign")))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attending.report import Pattern, write_report
-from attending.report.sharing import shared_counts, shared_patterns
+from attending.report import Events, Part, Pattern, write_report
+from attending.report.sharing import shared, shared_counts, shared_patterns
 from tests.report.evidence import SMALL_SITE, N, report
 from tests.report.reading import page, text
 
@@ -103,3 +103,28 @@ def test_a_finding_with_under_five_of_a_class_tells_no_number_and_no_curve(tmp_p
     seen = text(html_path.read_text(encoding="utf-8"))
     assert "hidden events, of 240 known" in seen
     assert "240 cases with a known label, how many with it is hidden" in seen
+
+
+def test_no_curve_is_shown_of_a_part_that_holds_few(tmp_path: Path):
+    """The table holds 94 events, the judged part 3: the note, the histogram and the curve would count them."""
+    one = report()
+    few = tuple(
+        replace(row, n=40, events=3) if row.slice is None and row.finding == "fever" and row.comparator is None else row
+        for row in one.results
+    )
+    record = json.loads(write_report(tmp_path, replace(one, results=few))[1].read_text(encoding="utf-8"))
+    assert record["flow"]["findings"][0]["events"] is not None
+    assert record["curves"] == []
+
+
+def test_in_a_part_no_class_follows_from_the_others():
+    def part(name: str, *events: int) -> Part:
+        n = sum(events)
+        findings = tuple(Events(finding=f, known=n, events=count) for f, count in zip("abc", events, strict=True))
+        return Part(name=name, cases=n, patients=n, findings=findings)
+
+    parts = (part("train", 30, 40, 50), part("tune", 6, 9, 12), part("calibrate", 3, 8, 14), part("test", 7, 12, 20))
+    one = report()
+    told = shared(replace(one, flow=replace(one.flow, parts=parts))).flow.parts
+    hidden = {held.name: [each.finding for each in held.findings if each.events is None] for held in told}
+    assert hidden == {"train": ["a", "b"], "tune": ["a", "b"], "calibrate": ["a", "b"], "test": []}
