@@ -15,6 +15,7 @@ COMMANDS = {
         models.predict,
         models.evaluate,
         models.explain,
+        models.assess,
         models.judge,
         studies.clinic,
     ),

@@ -136,6 +136,50 @@ def explain(
     )
 
 
+def assess(
+    model: ModelArgument,
+    table: TableArgument,
+    method: Annotated[
+        str, typer.Option("--method", help="Ways to weigh places, as a,b,c; the reading room shows window-occlusion.")
+    ] = "window-occlusion",
+    patients: Annotated[
+        int, typer.Option("--patients", min=1, help="Patients asked about, drawn by --seed, one case each.")
+    ] = 100,
+    where: WhereOption = None,
+    labs: LabsOption = None,
+    notes: NotesOption = None,
+    images: ImagesOption = None,
+    reference: Annotated[int, typer.Option(min=1, help="Cases of other patients that show what is usual.")] = 64,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """How true explanations are of a model, over many patients of a table; kept with the model and shown beside its marks.
+
+    Without any reason known: does the answer move faster as the marked places go than in random orders, do networks that
+    differ by seed explain alike, and do networks with random weights, as they must not. For a table of attending clinic also:
+    does the heaviest place lie in the known reason. Each figure says on what it was measured, on how many, and when; take a
+    table that the model was not trained on. It says how true the method is of this model there, not of the patients, and
+    nothing about a single case. Other methods that were assessed before stay.
+
+    Example: attending assess out/diagnosis new_patients.csv --labs new_labs.csv --method window-occlusion,place-shapley
+    """
+    from attending.commands.assessing import assess_model
+
+    assess_model(
+        model,
+        table,
+        methods=listed(method),
+        n=patients,
+        n_reference=reference,
+        where=where,
+        companions=companions(labs, notes, images),
+        seed=seed,
+        device=device,
+        threads=threads,
+    )
+
+
 def judge(
     predictions: Annotated[Path, typer.Argument(help="Predictions file, CSV.", metavar="PREDICTIONS")],
     against: Annotated[Path | None, typer.Option(help="A second predictions file over the same cases.")] = None,

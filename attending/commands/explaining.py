@@ -15,6 +15,7 @@ from attending.commands.showing import out as console
 from attending.commands.using import ready_model, take_in_for
 from attending.drawing.alone import alone
 from attending.drawing.contributions import signed
+from attending.explanation.assessment_file import read_assessed
 from attending.explanation.drawn import NAMES
 from attending.explanation.explainer import ExplanationError, column_of
 from attending.explanation.page import explanation_page
@@ -58,7 +59,8 @@ def explain_patient(
         model, table, where=where, companions=companions, is_strict=False, needs_truth=False, beside=out / PAGE
     )
     case = _the_case(intake, patient, table)
-    explained = explain_case(model, case, others=_others(intake, case), asked=asked, targets=_targets(intake, case, table))
+    targets, assessed = known_targets(intake, case, table), read_assessed(path, model=model.id)
+    explained = explain_case(model, case, others=_others(intake, case), asked=asked, targets=targets, assessed=assessed)
     write_text(out / PAGE, explanation_page(explained.view))
     for name, svg in explained.pictures.items():
         write_text(out / f"{name}.svg", alone(svg))
@@ -84,7 +86,7 @@ def _the_case(intake: Intake, patient: str, table: Path) -> Case:
     return found[0]
 
 
-def _targets(intake: Intake, case: Case, table: Path) -> tuple[Target, ...] | None:
+def known_targets(intake: Intake, case: Case, table: Path) -> tuple[Target, ...] | None:
     """The known reasons of the case where its table is one that `attending clinic` wrote."""
     reasons = read_reasons(table.parent, intake.own_ids()[case.id])
     index = next(number for number, other in enumerate(intake.cases) if other.id == case.id)

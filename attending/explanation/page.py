@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from attending.diagnosis import Diagnosis
 from attending.drawing.pages import ROOM, environment, style
+from attending.explanation.assessment_words import NOT_ASSESSED
 from attending.explanation.drawn import Drawn
 from attending.explanation.neighbours import Neighbour
 from attending.explanation.truth import Score
@@ -26,12 +27,13 @@ NO_CAUSE = (
 
 @dataclass(frozen=True, kw_only=True)
 class MethodView:
-    """One method's pictures and scores. `refused`: why no picture is shown."""
+    """One method's pictures and scores: of this case, and over many (none: not assessed). `refused`: why nothing is drawn."""
 
     name: str
     told: str
     drawn: Drawn | None
     scores: tuple[Score, ...] = ()
+    over_many: tuple[Score, ...] = ()
     refused: str | None = None
 
 
@@ -70,4 +72,5 @@ def explanation_page(view: CaseView) -> str:
         style=style((ROOM, "attention.css"), ("attending.explanation", "explanation.css")),
         cautions=(NO_CAUSE, OF_A_PATIENT),
         most_panels=most,
+        not_assessed=NOT_ASSESSED,
     )

@@ -105,6 +105,15 @@ def questions(targets: Sequence[Target]) -> dict[str, Target]:
     return chosen
 
 
+def says_absent(target: Target) -> bool:
+    """Whether the words of a note say that something is not there: a symptom denied, or a list of drugs without steroids.
+
+    A model may tell the same from a note without these words, and then there is no place to point at. In the clinic it mostly
+    does: a note passes over most symptoms that are not there, and nearly every note without the one drug has another.
+    """
+    return target.modality == "note" and target.level == "absent"
+
+
 def point(case: Case, explanation: Explanation, target: Target) -> Pointing | None:
     """Whether the explanation, which must be of the target's disease, points at it; None where it weighs nothing there."""
     assert explanation.finding == target.disease

@@ -3,9 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from attending.case import Case
-from attending.diagnosis import Explanation
+from attending.diagnosis import Explanation, Finding
+from attending.explanation.assessment import Assessed
+from attending.explanation.assessment_words import lines_of
 from attending.explanation.catalog import explainer_named
 from attending.explanation.curves import CurveTest
 from attending.explanation.drawn import Drawn, draw, draw_shares
@@ -17,6 +20,7 @@ from attending.explanation.shapley import Shapley, ShapleyConfig, Shares
 from attending.explanation.truth import Examined, examine
 from attending.model.trained import TrainedModel
 
+NOTHING_ASSESSED: Mapping[str, Assessed] = MappingProxyType({})
 SHARES_TOLD = (
     "Exact Shapley values: the mean over all orders in which the modalities may come in, each absent until it does. They sum "
     "to the answer with all evidence less the answer without any."
@@ -53,11 +57,18 @@ class Explained:
 
 
 def explain_case(
-    model: TrainedModel, case: Case, *, others: Sequence[Case], asked: Asked, targets: Sequence[Target] | None = None
+    model: TrainedModel,
+    case: Case,
+    *,
+    others: Sequence[Case],
+    asked: Asked,
+    targets: Sequence[Target] | None = None,
+    assessed: Mapping[str, Assessed] = NOTHING_ASSESSED,
 ) -> Explained:
     """Everything of one case. `others` are cases of other patients, who show what is usual.
 
-    `targets` are the reasons that are known where the case is of the synthetic clinic; None: it is not.
+    `targets` are the reasons that are known where the case is of the synthetic clinic; None: it is not. `assessed` is what was
+    found of methods over many patients, by method; it stands below what is measured on this case.
     """
     configs = asked.configs()
     diagnosis = model.diagnose([case])[0]
@@ -65,69 +76,93 @@ def explain_case(
     findings = asked.findings or (likely,)
     for finding in findings:
         column_of(model.task, finding)
-    shares = Shapley(model).all_shares(case)
+    work = _Work(model, case, others=others, asked=asked, targets=targets, assessed=assessed)
+    by_name = {finding.name: finding for finding in diagnosis.findings}
+    views = tuple(work.finding(by_name[finding], configs) for finding in findings)
     members = model.member_probabilities([case])[:, 0]
-    reference = others[: asked.n_reference]
-    curves = CurveTest(model, case, seed=asked.seed)
-    alike = Neighbours(model, others) if asked.n_similar else None
-
-    def held_against_model(config: ExplainerConfig, explanation: Explanation, known: Sequence[Target]) -> Examined:
-        return examine(
-            config,
-            model,
-            case,
-            explanation,
-            curves=curves,
-            reference=reference,
-            targets=known,
-            is_synthetic=targets is not None,
-        )
-
-    pictures: dict[str, str] = {}
-    views = []
-    refused: list[str] = []
-    shown: list[Explanation] = []
-    for finding in findings:
-        told = next(one for one in diagnosis.findings if one.name == finding)
-        svg = draw_shares(shares[finding], missing=diagnosis.missing)
-        pictures[f"{file_name(finding)}-modalities"] = svg
-        methods = []
-        for config in configs:
-            explanation = config.build(model, reference).explain(case, finding)
-            worth = held_against_model(config, explanation, targets or ())
-            if worth.refused is None:
-                shown.append(replace(explanation, faithfulness=worth.gain))
-                drawn = draw(case, shown[-1])
-                pictures |= _pictures(drawn, f"{file_name(finding)}-{config.name}")
-            else:
-                drawn = None
-                refused.append(f"{config.name} for {finding}")
-            methods.append(
-                MethodView(name=config.name, told=config.told, drawn=drawn, scores=worth.scores, refused=worth.refused)
-            )
-        whole = Shapley(model).explain(case, finding)
-        worth = held_against_model(ShapleyConfig(), whole, ())
-        views.append(
-            FindingView(
-                name=finding,
-                probability=told.probability,
-                in_set=told.in_set,
-                shares=svg,
-                shares_told=SHARES_TOLD,
-                shares_scores=worth.scores,
-                methods=tuple(methods),
-                similar=() if alike is None else tuple(alike.nearest(case, finding, n=asked.n_similar)),
-            )
-        )
     spread = {
         finding: (float(members[:, column].min()), float(members[:, column].max()))
         for column, finding in enumerate(model.task.findings)
         if len(members) > 1
     }
-    view = CaseView(
-        diagnosis=diagnosis, n_networks=len(model.networks), spread=spread, findings=tuple(views), n_reference=len(others)
+    view = CaseView(diagnosis=diagnosis, n_networks=len(model.networks), spread=spread, findings=views, n_reference=len(others))
+    return Explained(
+        view=view, pictures=work.pictures, shares=work.shares, refused=tuple(work.refused), shown=tuple(work.shown)
     )
-    return Explained(view=view, pictures=pictures, shares=shares, refused=tuple(refused), shown=tuple(shown))
+
+
+class _Work:
+    """What the findings and methods of one case share. Pictures, refusals and what was shown gather as they are made."""
+
+    def __init__(
+        self,
+        model: TrainedModel,
+        case: Case,
+        *,
+        others: Sequence[Case],
+        asked: Asked,
+        targets: Sequence[Target] | None,
+        assessed: Mapping[str, Assessed],
+    ) -> None:
+        self.model, self.case, self.targets, self.assessed = model, case, targets, assessed
+        self.shares = Shapley(model).all_shares(case)
+        self.pictures: dict[str, str] = {}
+        self.refused: list[str] = []
+        self.shown: list[Explanation] = []
+        self._missing = model.missing(case)
+        self._reference = others[: asked.n_reference]
+        self._curves = CurveTest(model, case, seed=asked.seed)
+        self._alike = Neighbours(model, others) if asked.n_similar else None
+        self._n_similar = asked.n_similar
+
+    def finding(self, told: Finding, configs: Sequence[ExplainerConfig]) -> FindingView:
+        """One finding by all methods."""
+        svg = draw_shares(self.shares[told.name], missing=self._missing)
+        self.pictures[f"{file_name(told.name)}-modalities"] = svg
+        whole = Shapley(self.model).explain(self.case, told.name)
+        return FindingView(
+            name=told.name,
+            probability=told.probability,
+            in_set=told.in_set,
+            shares=svg,
+            shares_told=SHARES_TOLD,
+            shares_scores=self._examined(ShapleyConfig(), whole, ()).scores,
+            methods=tuple(self._method(config, told.name) for config in configs),
+            similar=() if self._alike is None else tuple(self._alike.nearest(self.case, told.name, n=self._n_similar)),
+        )
+
+    def _method(self, config: ExplainerConfig, finding: str) -> MethodView:
+        """One method, drawn unless it is refused, with what it is worth on this case and what it was over many."""
+        explanation = config.build(self.model, self._reference).explain(self.case, finding)
+        worth = self._examined(config, explanation, self.targets or ())
+        drawn = None
+        if worth.refused is None:
+            self.shown.append(replace(explanation, faithfulness=worth.gain))
+            drawn = draw(self.case, self.shown[-1])
+            self.pictures |= _pictures(drawn, f"{file_name(finding)}-{config.name}")
+        else:
+            self.refused.append(f"{config.name} for {finding}")
+        known = self.assessed.get(config.name)
+        return MethodView(
+            name=config.name,
+            told=config.told,
+            drawn=drawn,
+            scores=worth.scores,
+            over_many=() if known is None else lines_of(known),
+            refused=worth.refused,
+        )
+
+    def _examined(self, config: ExplainerConfig, explanation: Explanation, known: Sequence[Target]) -> Examined:
+        return examine(
+            config,
+            self.model,
+            self.case,
+            explanation,
+            curves=self._curves,
+            reference=self._reference,
+            targets=known,
+            is_synthetic=self.targets is not None,
+        )
 
 
 def _pictures(drawn: Drawn, stem: str) -> dict[str, str]:
