@@ -9,9 +9,10 @@ reason; a hit is the centre of the place of largest absolute weight, among those
 span or value. Asked for: films 0.85, note spans 0.85, driving value 0.9 for the default method over at least 300 cases each.
 Beside them: the chance rate; hits where the model itself goes by the modality (its answer for that disease moves by at least
 0.2 in the reason's direction when the modality goes), since no explanation of a model blind to a shadow can point at it; hits
-where the reason says that a finding is there, not that it is absent; gain over random orders by deletion and insertion with an
-interval over patients, and whether that excludes 0; rank correlation between networks and with random weights; seconds for a
-case. Times mean something on a quiet machine only.
+where the reason says that a finding is there; over notes, by what the reason's words say (a finding that is there, a symptom
+denied, another drug than steroids), how much the answer moves when just they go, beside how much it should; gain over random
+orders by deletion and insertion with an interval over patients, and whether that excludes 0; rank correlation between networks
+and with random weights; seconds for a case. Times mean something on a quiet machine only.
 Generator 7405 (asked with 7455) was used in development, also to choose the default method.
 Prints a line of JSON per result as it comes; --json FILE keeps them.
 """
@@ -19,11 +20,12 @@ Prints a line of JSON per result as it comes; --json FILE keeps them.
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from attending.case import Case
 from attending.diagnosis import Task
@@ -31,13 +33,15 @@ from attending.explanation.agreement import agreement_of_siblings, survival
 from attending.explanation.catalog import EXPLAINERS
 from attending.explanation.curves import CurveTest, mean_gain
 from attending.explanation.explainer import ExplainerConfig
+from attending.explanation.opened import OpenCase
 from attending.explanation.pointing import MODALITIES, Target, point, questions, targets_of
 from attending.explanation.scale import score_of
 from attending.explanation.shapley import ShapleyConfig
 from attending.model.trained import TrainedModel, load_model
 from attending.privacy import deidentify
 from attending.records.clinic import Clinic, ClinicConfig, clinic_schema, draw_clinic
-from attending.records.clinic.world import DISEASES
+from attending.records.clinic.oracle import Enumeration
+from attending.records.clinic.world import DISEASES, STEROIDS, build_world
 from attending.records.schema_file import to_toml
 from attending.training.bridge import outcomes_of
 from attending.training.learner import DiagnoserLearner, Diary
@@ -48,11 +52,13 @@ TASK = Task(findings=DISEASES)
 KEY = bytes(range(32))
 ASKED = {"film": 0.85, "note": 0.85, "value": 0.9}
 TOLD = ("present", "high")
-"""Levels that say that a finding is there; the others say that it is not (a symptom denied, a value in its range)."""
+"""Levels that say that a finding is there; the others that it is not (a symptom denied, another drug, a value in its range)."""
 GOES_BY = 0.2
 """Log-odds by which an answer must move without the modality for the model to be said to go by it."""
 CALIBRATE = 0.15
 Row = dict[str, object]
+Asked = tuple[Case, dict[str, Target]]
+"""A case, and the question that each of its modalities is asked."""
 
 
 def main() -> None:
@@ -106,7 +112,8 @@ def results(
 ) -> Iterator[Row]:
     """Rows as they are found."""
     safe = deidentify(test.charts, key=KEY)
-    asked = []
+    beyond = beyond_silence(test)
+    asked: list[Asked] = []
     for index, case in enumerate(safe.cases):
         targets = targets_of(case, test.reasons[index], carry=lambda place, index=index: safe.carry(index, place))
         asked.append((case, questions(targets)))
@@ -114,11 +121,77 @@ def results(
     yield {"what": "shadows", "median_share_of_film": round(float(np.median(masks)), 3), "n": len(masks)}
     for name in methods:
         yield from pointing(EXPLAINERS[name], model, asked, reference=reference)
+        yield from notes_by_what_is_said(EXPLAINERS[name], model, asked, beyond=beyond, reference=reference)
         yield faithfulness(EXPLAINERS[name], model, asked[:n_tested], reference=reference)
 
 
+def beyond_silence(clinic: Clinic) -> Mapping[str, Float[np.ndarray, "case disease"]]:
+    """By finding of the note, what telling it adds to the log-odds of each disease beyond a note that passes over it.
+
+    A reason's own log-odds count from not knowing the finding. Where words are taken away a note remains that is silent about
+    it, which tells something too: notes pass over most symptoms that are not there, and over hardly any that are.
+    """
+    facts, world = clinic.facts, build_world(clinic.config)
+    enumeration = Enumeration(clinic.config, world, facts)
+    whole = score_of(enumeration.posterior(known=facts.expressed, silent=facts.silent), is_exclusive=False)
+    found = {}
+    for place, finding in enumerate(world.findings):
+        if finding.modality != "note":
+            continue
+        known, silent = facts.expressed.copy(), facts.silent.copy()
+        known[:, place] = False
+        silent[:, place] |= facts.expressed[:, place]
+        found[finding.name] = whole - score_of(enumeration.posterior(known=known, silent=silent), is_exclusive=False)
+    return found
+
+
+def notes_by_what_is_said(
+    config: ExplainerConfig,
+    model: TrainedModel,
+    asked: Sequence[Asked],
+    *,
+    beyond: Mapping[str, Float[np.ndarray, "case disease"]],
+    reference: Sequence[Case],
+) -> Iterator[Row]:
+    """The game over notes by what the reason's words say, with what they should move and what they move in the model."""
+    explainer = config.build(model, reference)
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for index, (case, held) in enumerate(asked):
+        if "note" not in held:
+            continue
+        target, column = held["note"], TASK.findings.index(held["note"].disease)
+        pointed = point(case, explainer.explain(case, target.disease), target)
+        hit, chance = (False, 0.0) if pointed is None else (pointed.is_hit, pointed.chance)
+        opened = OpenCase(model, case)
+        kept = np.ones((2, len(opened)), dtype=bool)
+        kept[1] = [not target.holds(place) for place in opened.places]
+        scores = opened.scores(kept)[:, column]
+        row = (hit, chance, target.log_odds, beyond[target.finding][index, column], scores[0] - scores[1])
+        found.setdefault(said_by(target), []).append(tuple(map(float, row)))
+    for said, rows in found.items():
+        columns = np.array(rows)
+        reason, words, moved = np.median(np.abs(columns[:, 2:]), axis=0)
+        yield {
+            "method": config.name,
+            "what": f"notes whose weightiest reason is {said}",
+            "n": len(rows),
+            "hit": round(float(columns[:, 0].mean()), 3),
+            "chance": round(float(columns[:, 1].mean()), 3),
+            "median_log_odds_of_the_reason": round(float(reason), 2),
+            "median_log_odds_beyond_a_note_silent_about_it": round(float(words), 2),
+            "median_move_of_the_answer_without_its_words": round(float(moved), 2),
+        }
+
+
+def said_by(target: Target) -> str:
+    """What a note says with the words of a reason."""
+    if target.level in TOLD:
+        return "a finding that is there"
+    return "another drug than steroids" if target.finding == STEROIDS else "a symptom denied"
+
+
 def pointing(
-    config: ExplainerConfig, model: TrainedModel, asked: Sequence[tuple[Case, dict[str, Target]]], *, reference: Sequence[Case]
+    config: ExplainerConfig, model: TrainedModel, asked: Sequence[Asked], *, reference: Sequence[Case]
 ) -> Iterator[Row]:
     """The pointing game of one method, a row for each modality."""
     explainer = config.build(model, reference)
@@ -136,7 +209,8 @@ def pointing(
             if found is None:
                 silent[modality] += 1
                 continue
-            hits[modality].append((found.is_hit, found.chance, goes_by(model, case, target), target.level in TOLD))
+            goes, is_told = goes_by(model, case, target), target.level in TOLD
+            hits[modality].append((found.is_hit, found.chance, goes, is_told))
     for modality, found in hits.items():
         if not found:
             continue
@@ -169,9 +243,7 @@ def goes_by(model: TrainedModel, case: Case, target: Target) -> bool:
     return bool((scores[0] - scores[1]) * np.sign(target.log_odds) >= GOES_BY)
 
 
-def faithfulness(
-    config: ExplainerConfig, model: TrainedModel, asked: Sequence[tuple[Case, dict[str, Target]]], *, reference: Sequence[Case]
-) -> Row:
+def faithfulness(config: ExplainerConfig, model: TrainedModel, asked: Sequence[Asked], *, reference: Sequence[Case]) -> Row:
     """Deletion and insertion, siblings and random weights of one method, for each case's likeliest disease."""
     explainer = config.build(model, reference)
     gains, patients, alike, survived = [], [], [], []
