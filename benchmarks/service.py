@@ -91,13 +91,13 @@ def message_of(chart: Chart) -> dict[str, Any]:
 
 
 @contextmanager
-def served(model: Path, folder: Path, *, threads: int) -> Iterator[tuple[int, int]]:
-    """`attending serve` with an audit log, as a process; gives its port and its process id."""
+def served(model: Path, folder: Path, *, threads: int, more: Sequence[str | Path] = ()) -> Iterator[tuple[int, int]]:
+    """`attending serve` with an audit log and `more` options, as a process; gives its port and its process id."""
     told = folder / "told.txt"
     command = [Path(sys.executable).parent / "attending", "serve", model, "--port", "0", "--rate", "0"]
-    more = ["--audit-log", folder / "audit.jsonl", "--threads", str(threads), "--device", "cpu"]
+    own = ["--audit-log", folder / "audit.jsonl", "--threads", str(threads), "--device", "cpu"]
     with told.open("wb") as handle:
-        process = subprocess.Popen([*command, *more], stderr=handle)
+        process = subprocess.Popen([*command, *own, *more], stderr=handle)
     try:
         while " on http://" not in told.read_text():
             if process.poll() is not None:
@@ -113,13 +113,15 @@ def served(model: Path, folder: Path, *, threads: int) -> Iterator[tuple[int, in
 
 def _wait(port: int) -> None:
     for _ in range(600):
+        connection = http.client.HTTPConnection("127.0.0.1", port)
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", port)
             connection.request("GET", "/ready")
             if connection.getresponse().status == 200:
                 return
         except OSError:
             time.sleep(0.05)
+        finally:
+            connection.close()
     raise RuntimeError("the service was not ready within 30 seconds")
 
 
@@ -229,6 +231,24 @@ def _predict_seconds(
     return median(reading), median(answering), len(cases)
 
 
+def tell(rows: Sequence[Row], *, command: str, load: float, keep: Path | None) -> int:
+    """Print the figures with their circumstances, and keep them; 1 where something that is asked for was missed."""
+    grid = Table(box=None, pad_edge=False)
+    for name in ("figure", "value", "unit", "must", ""):
+        grid.add_column(name, justify="right" if name in ("value", "must") else "left")
+    for row in rows:
+        must = "" if row.must is None else f"{'≥' if row.at_least else '≤'} {row.must:g}"
+        verdict = "" if row.must is None else "met" if row.is_met else "MISSED"
+        grid.add_row(row.name, f"{row.value:.4g}", row.unit, must, verdict)
+    told = {**circumstances(), "load": round(load, 2), "command": command}
+    console = Console()
+    console.print(grid)
+    console.print(told)
+    if keep is not None:
+        write_text(keep, json.dumps({**told, "rows": [asdict(row) for row in rows]}, indent=2) + "\n")
+    return 0 if all(row.is_met for row in rows) else 1
+
+
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; 1 where something that is asked for was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -253,20 +273,8 @@ def main(arguments: Sequence[str]) -> int:
         clients=chosen.clients,
         threads=chosen.threads,
     )
-    grid = Table(box=None, pad_edge=False)
-    for name in ("figure", "value", "unit", "must", ""):
-        grid.add_column(name, justify="right" if name in ("value", "must") else "left")
-    for row in rows:
-        must = "" if row.must is None else f"{'≥' if row.at_least else '≤'} {row.must:g}"
-        verdict = "" if row.must is None else "met" if row.is_met else "MISSED"
-        grid.add_row(row.name, f"{row.value:.4g}", row.unit, must, verdict)
-    told = {**circumstances(), "load": round(load, 2), "command": " ".join(["python -m benchmarks.service", *arguments])}
-    console = Console()
-    console.print(grid)
-    console.print(told)
-    if chosen.json is not None:
-        write_text(chosen.json, json.dumps({**told, "rows": [asdict(row) for row in rows]}, indent=2) + "\n")
-    return 0 if all(row.is_met for row in rows) else 1
+    command = " ".join(["python -m benchmarks.service", *arguments])
+    return tell(rows, command=command, load=load, keep=chosen.json)
 
 
 if __name__ == "__main__":
