@@ -21,6 +21,13 @@ ROOM = "The reading room"
 TokenFileOption = Annotated[Path, typer.Option("--token-file", help="File of token hashes.", metavar="FILE")]
 
 
+class JudgementScale(StrEnum):
+    """On what the readers of a study judge."""
+
+    SCORE = "score"
+    YES_NO = "yes-no"
+
+
 class LogAction(StrEnum):
     """What is done with an audit log."""
 
@@ -73,6 +80,14 @@ def serve(
         int,
         typer.Option("--study-seed", help="Each reader's order of cases follows from it and the name.", rich_help_panel=ROOM),
     ] = 0,
+    judgement: Annotated[
+        JudgementScale | None,
+        typer.Option(
+            "--judgement",
+            help="How readers judge a label, once for the whole study: score (0 to 100; default), or yes-no with a confidence.",
+            rich_help_panel=ROOM,
+        ),
+    ] = None,
     reader: Annotated[
         str | None,
         typer.Option(
@@ -109,6 +124,7 @@ def serve(
             similar=similar,
             study=study,
             study_seed=study_seed,
+            judgement=None if judgement is None else judgement.value,
             reader=reader,
         ),
     )

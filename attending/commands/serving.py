@@ -37,17 +37,21 @@ class RoomOptions:
     similar: Path | None = None
     study: Path | None = None
     study_seed: int = 0
+    judgement: str | None = None
     reader: str | None = None
 
     def check(self, *, has_tokens: bool) -> None:
         """Raise `ValueError` for options that do not go together."""
         given = {"--where": self.where, "--similar": self.similar, "--study": self.study, "--reader": self.reader}
+        given["--judgement"] = self.judgement
         given |= {f"--{kind}": path for kind, path in self.companions.items()}
         alone = [name for name, value in given.items() if value is not None]
         if self.cases is None and alone:
             raise ValueError(
                 f"{alone[0]}: says how the reading room reads its cases, and there are none; give --cases TABLE too"
             )
+        if self.judgement is not None and self.study is None:
+            raise ValueError("--judgement: says how the readers of a study judge; give --study FILE too")
         if self.reader is not None and self.study is None:
             raise ValueError("--reader: names the reader of a study; give --study FILE too")
         if self.study is not None and self.similar is not None:
@@ -113,7 +117,9 @@ def serve_model(
 
 def _plan(path: Path, model: "TrainedModel", room: RoomOptions, credentials: "Credentials | None") -> "RoomPlan":
     """What the reading room is opened with; tables are read as predict reads them, with the key of the model's project."""
+    from attending.explanation.assessment_file import read_assessed
     from attending.explanation.pointing import REASONS
+    from attending.reading_room.judgement import SCALES, SCORES
     from attending.reading_room.limits import read_card
     from attending.reading_room.room import ANYBODY, RoomPlan
     from attending.service.credentials import check_name
@@ -123,9 +129,11 @@ def _plan(path: Path, model: "TrainedModel", room: RoomOptions, credentials: "Cr
         stream=None if room.cases is None else _stream(path, model, room.cases, room, where=room.where),
         alike=() if room.similar is None else _alike(path, model, room),
         card=read_card(path),
+        assessed=read_assessed(path, model=model.id),
         is_synthetic=room.cases is not None and (room.cases.parent / REASONS).is_file(),
         study=room.study,
         study_seed=room.study_seed,
+        scale=SCALES[room.judgement or SCORES.name],
         reader=room.reader or ANYBODY,
         credentials=credentials,
     )

@@ -51,20 +51,6 @@ def add_case_routes(app: FastAPI, room: ReadingRoom, roster: Roster) -> None:
     """The list and the case."""
     listing = Listing(roster, room.asking, room.read)
 
-    async def asked_for(request: Request) -> _Asked:
-        number = roster.number_of(request.path_params["case"])
-        if number is None:
-            raise Problem(404, "case", "there is no case of this id in the table; the list has all of them")
-        request.state.case = roster.ids[number]  # the audit log keeps a keyed hash of it
-        return _Asked(number=number, case=await room.read(lambda: roster.case(number)))
-
-    def shown(request: Request) -> dict[str, Any]:
-        return {**room.shown(request), "limits": room.limits, "sexes": room.desk.fields.sexes}
-
-    def check_told(request: Request, asked: _Asked) -> None:
-        if room.study is not None and not room.study.may_tell(room.reader(request), asked.number):
-            raise Problem(403, "study", HIDDEN)
-
     @app.get("/", include_in_schema=False)
     async def cases(request: Request) -> Response:
         if room.study is not None:
@@ -73,13 +59,13 @@ def add_case_routes(app: FastAPI, room: ReadingRoom, roster: Roster) -> None:
 
     @app.get("/room/cases/{case}", include_in_schema=False)
     async def case(request: Request) -> Response:
-        asked = await asked_for(request)
-        check_told(request, asked)
-        return room.pages.page("case.html", page=await case_page(request, room, roster, asked), **shown(request))
+        asked = await _asked_for(request, room, roster)
+        _check_told(request, room, asked)
+        return room.pages.page("case.html", page=await case_page(request, room, roster, asked), **_shown(request, room))
 
     @app.get("/room/cases/{case}/films/{number}", include_in_schema=False)
     async def film(request: Request) -> Response:
-        asked = await asked_for(request)
+        asked = await _asked_for(request, room, roster)
         text = request.path_params["number"]
         number = int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else -1
         if not 0 <= number < len(asked.case.evidence) or not isinstance(asked.case.evidence[number], Scan):
@@ -88,9 +74,15 @@ def add_case_routes(app: FastAPI, room: ReadingRoom, roster: Roster) -> None:
         assert isinstance(scan, Scan)
         return Response(await room.read(lambda: film_png(scan.pixels)), media_type="image/png", headers=dict(HEADERS))
 
+    _add_if_routes(app, room, roster)
+
+
+def _add_if_routes(app: FastAPI, room: ReadingRoom, roster: Roster) -> None:
+    """What would be answered if something were not there, or another: as a page, and as JSON for the page's program."""
+
     async def with_change(request: Request) -> tuple[_Asked, Fields, Changed]:
-        asked = await asked_for(request)
-        check_told(request, asked)
+        asked = await _asked_for(request, room, roster)
+        _check_told(request, room, asked)
         sent = fields_of(await request.body(), media_type=request.headers.get("content-type", ""))
         return asked, sent, changed(asked.case, sent, model=room.desk.fields)
 
@@ -100,7 +92,7 @@ def add_case_routes(app: FastAPI, room: ReadingRoom, roster: Roster) -> None:
         now, then = await room.asking.answer(asked.case), await room.asking.answer_anew(other.case)
         view = if_view(now, then, other, room.desk.model)
         page = await case_page(request, room, roster, asked, if_=view, form=sent)
-        return room.pages.page("case.html", page=page, **shown(request))
+        return room.pages.page("case.html", page=page, **_shown(request, room))
 
     @app.post("/room/cases/{case}/if.json", include_in_schema=False)
     async def if_json(request: Request) -> Response:
@@ -108,6 +100,23 @@ def add_case_routes(app: FastAPI, room: ReadingRoom, roster: Roster) -> None:
         now, then = await room.asking.answer(asked.case), await room.asking.answer_anew(other.case)
         told = {"notice": NOTICE, "meaning": IF_TOLD} | if_plain(now, then, other, room.desk.model)
         return JSONResponse(told, headers=dict(HEADERS))
+
+
+async def _asked_for(request: Request, room: ReadingRoom, roster: Roster) -> _Asked:
+    number = roster.number_of(request.path_params["case"])
+    if number is None:
+        raise Problem(404, "case", "there is no case of this id in the table; the list has all of them")
+    request.state.case = roster.ids[number]  # the audit log keeps a keyed hash of it
+    return _Asked(number=number, case=await room.read(lambda: roster.case(number)))
+
+
+def _shown(request: Request, room: ReadingRoom) -> dict[str, Any]:
+    return {**room.shown(request), "limits": room.limits, "sexes": room.desk.fields.sexes}
+
+
+def _check_told(request: Request, room: ReadingRoom, asked: _Asked) -> None:
+    if room.study is not None and not room.study.may_tell(room.reader(request), asked.number):
+        raise Problem(403, "study", HIDDEN)
 
 
 async def case_page(
@@ -140,6 +149,7 @@ async def case_page(
         finding=finding if gives else None,
         shares=shares_view(weighed, finding, missing=missing) if gives and finding else None,
         truth=truth,
+        as_a_rule=room.as_a_rule,
         similar=similar,
         has_similar=asking.n_alike > 0,
         if_=if_,

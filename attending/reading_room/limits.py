@@ -8,9 +8,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from attending.case import kind_name
+from attending.explanation.assessment import Assessed
+from attending.explanation.assessment_words import NOT_ASSESSED, sentence_of
 from attending.explanation.drawn import NAMES
 from attending.model.trained import MODEL, TrainedModel
 from attending.reading_room.words import COVERAGE, ESTIMATED
@@ -47,8 +50,10 @@ class Limits:
     n_told: str
 
 
-def limits_of(model: TrainedModel, schema: Schema, *, card: Mapping[str, Any]) -> Limits:
-    """The limits of this model. `card` is its model card, empty where there is none."""
+def limits_of(
+    model: TrainedModel, schema: Schema, *, card: Mapping[str, Any], assessed: Mapping[str, Assessed] = MappingProxyType({})
+) -> Limits:
+    """The limits of this model. `card` is its model card, `assessed` what was found of its explanations; both may be empty."""
     conformal = model.settling.conformal
     n_told = _n_told(card)
     reads = ", ".join(NAMES.get(kind, kind_name(kind)) for kind in model.tokenizers.by_kind)
@@ -64,6 +69,7 @@ def limits_of(model: TrainedModel, schema: Schema, *, card: Mapping[str, Any]) -
         ("How far back", "not limited" if window is None else f"{window:g} hours before the question"),
         ("Networks", f"{len(model.networks)}" + (", averaged" if len(model.networks) > 1 else "")),
         ("Conformal sets", "none were fitted" if conformal is None else f"{conformal.guarantee}; {COVERAGE}"),
+        ("Are explanations true of it", "; ".join(map(sentence_of, assessed.values())) or NOT_ASSESSED),
         ("Intended use", _of_card(card, "intended use and users")),
         ("Out of scope", _of_card(card, "uses that are out of scope", "decisions about patients")),
     ]

@@ -14,7 +14,10 @@ from typing import Any, TypeVar
 from fastapi import FastAPI, Request
 
 from attending.case import Case
+from attending.explanation.assessment import Assessed
+from attending.explanation.assessment_words import lines_of
 from attending.reading_room.asking import Asking
+from attending.reading_room.judgement import SCORES, Scale
 from attending.reading_room.limits import limits_of
 from attending.reading_room.pages import FURNITURE, HEADERS, Renderer
 from attending.reading_room.roster import Roster, RosterError
@@ -39,17 +42,20 @@ T = TypeVar("T")
 class RoomPlan:
     """What a room is opened with. Without a `stream` of cases it has only a page that says so.
 
-    `alike` are the cases among which similar ones are shown (none: off); `is_synthetic` says
-    that all are of an invented clinic. `study` is the file of a reader study, `reader` the
+    `alike` are the cases among which similar ones are shown (none: off); `assessed` is what was
+    found of explanations over many patients, by method; `is_synthetic` says
+    that all are of an invented clinic. `study` is the file of a reader study, on a `scale`; `reader` the
     name of whoever reads where there are no tokens to tell.
     """
 
     stream: Stream | None = None
     alike: Sequence[Case] = field(default=(), repr=False)
     card: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    assessed: Mapping[str, Assessed] = field(default_factory=dict, repr=False)
     is_synthetic: bool = False
     study: Path | None = None
     study_seed: int = 0
+    scale: Scale = SCORES
     reader: str = ANYBODY
     credentials: Credentials | None = field(default=None, repr=False)
 
@@ -64,12 +70,14 @@ class ReadingRoom(Pages):
     def __init__(self, desk: Desk, plan: RoomPlan) -> None:
         self.desk, self.plan = desk, plan
         self.asking = Asking(desk, alike=plan.alike, is_synthetic=plan.is_synthetic)
-        self.limits = limits_of(desk.model, desk.fields.schema, card=plan.card)
+        self.limits = limits_of(desk.model, desk.fields.schema, card=plan.card, assessed=plan.assessed)
+        known = plan.assessed.get(self.asking.method.name)
+        self.as_a_rule = () if known is None else lines_of(known)
         self.roster = None if plan.stream is None else Roster(plan.stream)
         self.sessions = Sessions()
         self.study: Study | None = None
         if plan.study is not None and self.roster is not None:
-            self.study = Study(plan.study, ids=self.roster.ids, model=desk.model, seed=plan.study_seed)
+            self.study = Study(plan.study, ids=self.roster.ids, model=desk.model, seed=plan.study_seed, scale=plan.scale)
         self.pages = Renderer(
             has_tokens=plan.credentials is not None, has_cases=self.roster is not None, is_study=self.study is not None
         )

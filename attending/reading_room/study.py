@@ -16,6 +16,7 @@ import numpy as np
 
 from attending.diagnosis import Diagnosis
 from attending.model.trained import TrainedModel
+from attending.reading_room.judgement import SCORES, Judgement, Scale
 from attending.reading_room.study_file import AFTER, BEFORE, OPENED, StudyFile
 
 EVEN = 0.5
@@ -50,9 +51,9 @@ class Side:
     def is_above(self) -> bool | None:
         return None if self.estimate is None else self.estimate >= self.threshold
 
-    def is_against(self, judgement: int) -> bool:
-        """Whether a judgement (0 to 100) lies on the other side of the threshold than the model does."""
-        return self.is_above is not None and (judgement / 100 >= self.threshold) != self.is_above
+    def is_against(self, judgement: Judgement) -> bool:
+        """Whether a judgement lies on the other side than the model does."""
+        return self.is_above is not None and judgement.is_above(self.threshold) != self.is_above
 
 
 @dataclass(kw_only=True)
@@ -63,7 +64,7 @@ class _Reading:
     """
 
     order: Sequence[int]
-    done_before: dict[int, Mapping[str, int]]
+    done_before: dict[int, Mapping[str, Judgement]]
     done_after: set[int]
     opened: set[int]
     began: dict[tuple[int, str], float]
@@ -81,18 +82,19 @@ class Study:
         ids: Sequence[str],
         model: TrainedModel,
         seed: int,
+        scale: Scale = SCORES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.ids, self.seed = tuple(ids), seed
+        self.ids, self.seed, self.scale = tuple(ids), seed, scale
         self.findings = model.task.findings
         self.model_id = model.id
         self._thresholds = {finding: float(model.settling.thresholds.get(finding, EVEN)) for finding in self.findings}
         self.declared = frozenset(model.settling.thresholds)
-        self.name = _name(ids, model.id, seed)
+        self.name = _name(ids, model.id, seed, scale)
         self._clock = clock
         self._lock = Lock()
         self._readings: dict[str, _Reading] = {}
-        self._file = StudyFile(path, study=self.name, findings=self.findings)
+        self._file = StudyFile(path, study=self.name, findings=self.findings, scale=scale)
         self._take_up()
 
     def close(self) -> None:
@@ -125,20 +127,20 @@ class Study:
         with self._lock:
             return number in self._reading(reader).done_before
 
-    def judge_before(self, reader: str, number: int, judgements: Mapping[str, int]) -> None:
-        """Keep the judgements (0 to 100 by finding) of a reader who saw the evidence alone.
+    def judge_before(self, reader: str, number: int, judgements: Mapping[str, Judgement]) -> None:
+        """Keep the judgements (by finding) of a reader who saw the evidence alone.
 
         Raises `NotNowError` unless this is the case that is asked about. `OSError`: nothing was kept.
         """
         with self._lock:
             reading, place = self._at(reader, number, BEFORE)
-            rows = [self._row(reader, place, stage=BEFORE, finding=name, judgement=judgements[name]) for name in self.findings]
+            rows = [self._row(reader, place, stage=BEFORE, finding=name, **judgements[name].cells()) for name in self.findings]
             self._file.add(rows)
             reading.done_before[number] = dict(judgements)
             reading.here.add(number)
 
     def judge_after(
-        self, reader: str, number: int, judgements: Mapping[str, int], *, diagnosis: Diagnosis, reasons: Mapping[str, str]
+        self, reader: str, number: int, judgements: Mapping[str, Judgement], *, diagnosis: Diagnosis, reasons: Mapping[str, str]
     ) -> None:
         """Keep the judgements of a reader who has seen the estimates. `reasons` say why one goes against the model.
 
@@ -156,11 +158,11 @@ class Study:
                     "abstained": diagnosis.abstained or "",
                     "override_reason": reasons.get(name, "") if side.is_against(judgements[name]) else "",
                 }
-                rows.append(self._row(reader, place, stage=AFTER, finding=name, judgement=judgements[name], **told))
+                rows.append(self._row(reader, place, stage=AFTER, finding=name, **judgements[name].cells(), **told))
             self._file.add(rows)
             reading.done_after.add(number)
 
-    def before(self, reader: str, number: int) -> Mapping[str, int]:
+    def before(self, reader: str, number: int) -> Mapping[str, Judgement]:
         """What the reader judged of a case without the model; empty where nothing yet."""
         with self._lock:
             return self._reading(reader).done_before.get(number, {})
@@ -203,6 +205,7 @@ class Study:
             "stage": stage,
             "finding": "",
             "judgement": "",
+            **dict.fromkeys(self.scale.more_columns, ""),
             "seconds": "" if began is None else round(self._clock() - began, 1),
             "interrupted": "" if stage == OPENED else "yes" if (place.number, stage) in reading.interrupted else "no",
             "estimate": "",
@@ -215,6 +218,9 @@ class Study:
             **told,
         }
 
+    def _judged(self, row: Mapping[str, str]) -> Judgement:
+        return self.scale.read(row["judgement"], row.get("confidence", ""))
+
     def _take_up(self) -> None:
         """Go on from what the file holds."""
         number_of = {id: number for number, id in enumerate(self.ids)}
@@ -224,7 +230,7 @@ class Study:
             if row["stage"] == OPENED:
                 reading.opened.add(number)
             elif row["stage"] == BEFORE:
-                reading.done_before[number] = {each["finding"]: int(each["judgement"]) for each in group}
+                reading.done_before[number] = {each["finding"]: self._judged(each) for each in group}
             else:
                 reading.done_after.add(number)
 
@@ -235,6 +241,7 @@ def order_for(reader: str, *, n: int, seed: int) -> tuple[int, ...]:
     return tuple(int(i) for i in np.random.default_rng(int.from_bytes(digest[:8], "big")).permutation(n))
 
 
-def _name(ids: Sequence[str], model: str, seed: int) -> str:
-    """What a study is of: these cases, this model, this seed."""
-    return hashlib.sha256("\0".join([str(seed), model, *ids]).encode()).hexdigest()[:12]
+def _name(ids: Sequence[str], model: str, seed: int, scale: Scale) -> str:
+    """What a study is of: these cases, this model, this seed, and this scale, where it is not that of numbers."""
+    chosen = str(seed) if scale is SCORES else f"{seed} {scale.name}"
+    return hashlib.sha256("\0".join([chosen, model, *ids]).encode()).hexdigest()[:12]

@@ -12,10 +12,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from attending.reading_room.judgement import SCALES, Scale
+
 COLUMNS = (
     "study", "reader", "position", "case", "stage", "finding", "judgement", "seconds", "interrupted",
     "estimate", "threshold", "model_side", "abstained", "override_reason", "model", "at",
 )  # fmt: skip
+"""Of a study by numbers from 0 to 100; other scales have columns of their own behind `judgement`."""
 OPENED, BEFORE, AFTER = "opened", "before", "after"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -25,11 +28,12 @@ class StudyError(ValueError):
 
 
 class StudyFile:
-    """An open file of one study. `groups` are the whole stages that it held when it was opened, in their order."""
+    """An open file of one study on one scale. `groups` are the whole stages that it held when it was opened, in their order."""
 
-    def __init__(self, path: Path, *, study: str, findings: Sequence[str]) -> None:
+    def __init__(self, path: Path, *, study: str, findings: Sequence[str], scale: Scale) -> None:
         """Raises `StudyError` where it is another study's, in use, or no such file; what is torn off its end is cut."""
         self.path, self._study, self._findings = path, study, tuple(findings)
+        self._scale, self.columns = scale, columns_of(scale)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -44,7 +48,7 @@ class StudyFile:
 
     def add(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Write one stage, flushed to the disk. Raises `OSError` where it cannot be."""
-        content = _lines([[_defused(row[name]) for name in COLUMNS] for row in rows]).encode()
+        content = _lines([[_defused(row[name]) for name in self.columns] for row in rows]).encode()
         size = os.fstat(self._file).st_size
         try:
             while content:
@@ -61,7 +65,7 @@ class StudyFile:
     def _opened(self) -> tuple[tuple[Mapping[str, str], ...], ...]:
         content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
-        header = _lines([COLUMNS]).encode()
+        header = _header(self._scale)
         if not whole:
             if content and not header.startswith(content):
                 raise StudyError(f"--study {self.path}: holds something else than a reader study; name another file")
@@ -70,6 +74,9 @@ class StudyFile:
             os.fsync(self._file)
             return ()
         if not whole.startswith(header):
+            other = next((scale.name for scale in SCALES.values() if whole.startswith(_header(scale))), None)
+            if other is not None:
+                raise StudyError(f"--study {self.path}: was begun with --judgement {other}; give that again, or another file")
             raise StudyError(f"--study {self.path}: holds something else than a reader study; name another file")
         groups, kept = self._groups(whole, len(header))
         if kept < len(content):
@@ -85,8 +92,8 @@ class StudyFile:
         for line in io.BytesIO(whole[start:]):  # a reason holds no line break (see `_defused`), so a line is a row
             at += len(line)
             cells = next(csv.reader([line.decode("utf-8", errors="replace")]), [])
-            row = dict(zip(COLUMNS, cells, strict=False))
-            if len(cells) != len(COLUMNS) or row["study"] != self._study or row["stage"] not in (OPENED, BEFORE, AFTER):
+            row = dict(zip(self.columns, cells, strict=False))
+            if len(cells) != len(self.columns) or row["study"] != self._study or row["stage"] not in (OPENED, BEFORE, AFTER):
                 raise StudyError(
                     f"--study {self.path}: was begun with another model, table or --study-seed; name another file for this one"
                 )
@@ -96,6 +103,16 @@ class StudyFile:
                 groups.append(tuple(current))
                 current, kept = [], at
         return tuple(groups), kept
+
+
+def columns_of(scale: Scale) -> tuple[str, ...]:
+    """The columns of a study on this scale."""
+    after = COLUMNS.index("judgement") + 1
+    return (*COLUMNS[:after], *scale.more_columns, *COLUMNS[after:])
+
+
+def _header(scale: Scale) -> bytes:
+    return _lines([columns_of(scale)]).encode()
 
 
 def _lines(rows: Iterable[Sequence[object]]) -> str:

@@ -13,6 +13,7 @@ from attending.case import Case
 from attending.diagnosis import Diagnosis
 from attending.reading_room.evidence import EvidenceView, evidence_view
 from attending.reading_room.forms import Fields, fields_of
+from attending.reading_room.judgement import NO, YES, Judgement, UnreadableError, whole_number
 from attending.reading_room.pages import elsewhere
 from attending.reading_room.room import ReadingRoom
 from attending.reading_room.roster import Roster
@@ -26,11 +27,16 @@ STUDY = "/room/study"
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One finding on the form: what was sent or judged before, where the model stands, and what is wrong with what was sent."""
+    """One finding on the form: what was sent or judged before, where the model stands, and what is wrong with what was sent.
+
+    `value` and `confidence` are as the fields show them; `judged` is what they say, None where that cannot be read.
+    """
 
     number: int
     finding: str
+    judged: Judgement | None
     value: str
+    confidence: str = ""
     before: str = ""
     threshold: str = ""
     is_declared: bool = False
@@ -47,6 +53,7 @@ class StudyPage:
     position: int
     of: int
     is_after: bool
+    scale: str
     evidence: EvidenceView
     questions: tuple[Question, ...]
     answer: AnswerView | None
@@ -120,7 +127,7 @@ class _Sitting:
         return elsewhere(STUDY)
 
     def _keep(self, reader: str, place: Place, questions: Sequence[Question], answer: "_Answer | None") -> None:
-        judgements = {question.finding: int(question.value) for question in questions}
+        judgements = {question.finding: question.judged for question in questions if question.judged is not None}
         if answer is None:
             self.study.judge_before(reader, place.number, judgements)
             return
@@ -159,6 +166,7 @@ class _Sitting:
             position=place.position + 1,
             of=place.of,
             is_after=answer is not None,
+            scale=self.study.scale.name,
             evidence=evidence_view(case, missing=self.room.desk.model.missing(case)),
             questions=tuple(questions),
             answer=None if answer is None else answer.view,
@@ -193,8 +201,9 @@ def _question(
     side: Side | None,
     study: Study,
     *,
-    before: int | None,
-    value: str = "",
+    before: Judgement | None,
+    judged: Judgement | None = None,
+    shown: tuple[str, str] = ("", ""),
     reason: str = "",
     asks_reason: bool = False,
     fault: str = "",
@@ -202,8 +211,10 @@ def _question(
     return Question(
         number=number,
         finding=finding,
-        value=value,
-        before="" if before is None else str(before),
+        judged=judged,
+        value=shown[0],
+        confidence=shown[1],
+        before="" if before is None else before.told,
         threshold="" if side is None or side.estimate is None else percent(side.threshold),
         is_declared=finding in study.declared,
         reason=reason,
@@ -212,22 +223,27 @@ def _question(
     )
 
 
-def _judged(sent: Fields, number: int, finding: str, side: Side | None, study: Study, *, before: int | None) -> Question:
+def _judged(sent: Fields, number: int, finding: str, side: Side | None, study: Study, *, before: Judgement | None) -> Question:
     """What was sent for one finding, with what is wrong about it."""
-    text, reason = sent.one(f"judgement-{number}"), sent.one(f"reason-{number}")[:MOST_REASON]
-    is_number = text.isascii() and text.isdecimal() and len(text) < 4 and int(text) <= 100
-    fault = "" if is_number else "write a whole number from 0 (surely not) to 100 (surely)"
-    is_against = is_number and side is not None and side.is_against(int(text))
+    texts, reason = (sent.one(f"judgement-{number}"), sent.one(f"confidence-{number}")), sent.one(f"reason-{number}")
+    judged, fault = None, ""
+    try:
+        judged = study.scale.read(*texts)
+    except UnreadableError as error:
+        fault = str(error)
+    is_against = judged is not None and side is not None and side.is_against(judged)
     if is_against and not reason:
         fault = "your judgement lies on the other side of the threshold than the model's estimate: say why"
+    value, confidence = (text if text in (YES, NO) or whole_number(text) is not None else "" for text in texts)
     return _question(
         number,
         finding,
         side,
         study,
-        value=str(int(text)) if is_number else "",
+        judged=judged,
+        shown=(value, confidence),
         before=before,
-        reason=reason,
+        reason=reason[:MOST_REASON],
         asks_reason=is_against,
         fault=fault,
     )

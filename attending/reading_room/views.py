@@ -13,7 +13,7 @@ from attending.case import kind_name
 from attending.drawing.contributions import signed
 from attending.explanation.drawn import NAMES
 from attending.explanation.neighbours import Neighbour
-from attending.explanation.truth import Examined
+from attending.explanation.truth import Examined, Score
 from attending.model.trained import TrainedModel
 from attending.reading_room.asking import Weighed
 from attending.reading_room.change import Changed
@@ -87,7 +87,8 @@ class SimilarView:
 class CasePage:
     """Everything of a case's page. `finding` is the one that is looked at; None where the model abstains.
 
-    `truth` is what the marks were measured to be worth; None: not assessed.
+    `truth` is what the marks were measured to be worth on this case; None: not assessed. `as_a_rule` is what their method was
+    over many patients; empty: not assessed.
     """
 
     id: str
@@ -100,6 +101,7 @@ class CasePage:
     finding: str | None
     shares: SharesView | None
     truth: Examined | None
+    as_a_rule: tuple[Score, ...]
     similar: tuple[SimilarView, ...] | None
     has_similar: bool
     if_: IfView | None

@@ -23,13 +23,15 @@ OF_THIS_CASE = (
     "Measured on this case alone. That a method points well here does not show that it does so elsewhere; attending explain "
     "has the other methods beside it."
 )
+OF_MANY = "Over many patients, as each line says. It does not show that the marks of this case are true of the model."
+NOT_OF_MANY = "Over many patients it was not assessed: attending assess does that."
 ALIKE = "Alike to the model is not alike to a clinician. Cases by their hashed ids only; their evidence is not shown."
 OF_PATIENTS = "Cases are de-identified by rules that do not find everything: keep these pages as you keep the patients' data."
 SPREAD = "spread over {n} refits (not a confidence interval)"
 
 __all__ = [
-    "ADDS", "ALIKE", "COVERAGE", "ESTIMATED", "HEADER", "HEADER_MORE", "IF", "IF_TOLD", "NOTICE", "NOT_ASSESSED", "NO_CAUSE",
-    "OF_PATIENTS", "OF_THIS_CASE", "SHARES", "SPREAD",
+    "ADDS", "ALIKE", "COVERAGE", "ESTIMATED", "HEADER", "HEADER_MORE", "IF", "IF_TOLD", "NOTICE", "NOT_ASSESSED", "NOT_OF_MANY",
+    "NO_CAUSE", "OF_MANY", "OF_PATIENTS", "OF_THIS_CASE", "SHARES", "SPREAD",
 ]  # fmt: skip
 
 

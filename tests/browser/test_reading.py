@@ -2,11 +2,19 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 
+from attending.explanation.assessment import Assessed, Ground, assess
+from attending.explanation.catalog import explainer_named
+from attending.model.trained import TrainedModel
+from attending.reading_room.asking import METHOD
+from attending.reading_room.room import RoomPlan
 from tests.browser.chromium import Page
 from tests.browser.conftest import PICTURES
+from tests.reading_room.rooms import stream_of
+from tests.service.asking import listening
 
 pytestmark = pytest.mark.browser
 MARKED = "document.querySelector('[data-part=looking]')?.dataset.marks === 'on'"
@@ -87,6 +95,32 @@ def test_marks_are_measured_when_that_is_asked_for(page: Page, address: str) -> 
     page.wait("document.querySelector('#truth table')")
     assert "this case, your data" in page.text("#truth")
     page.picture(PICTURES / "truth.png")
+
+
+def test_what_was_found_over_many_patients_stands_below_the_marks(page: Page, model: TrainedModel, table: Path) -> None:
+    stream = stream_of(model, table)
+    (figures,) = assess(model, stream.take_in(0, 12).intake.cases, [explainer_named(METHOD)], reference=())
+    ground = Ground(
+        table=table.name, table_sha256="0" * 64, at="2026-11-21T12:00:00Z", software="0", seed=0,
+        is_synthetic=False, is_training=False,
+    )  # fmt: skip
+    plan = RoomPlan(stream=stream, assessed={METHOD: Assessed(figures=figures, ground=ground)})
+    with listening(model, pages=plan.open) as address:
+        for width, dark in ((1280, True), (768, True), (768, False), (1280, False)):
+            page.look(width=width, dark=dark)
+            open_case(page, address)
+            page.wait(MARKED)
+            page.picture(PICTURES / f"assessed-{width}-{'dark' if dark else 'light'}.png")
+            assert "12 patients of cases.csv, 2026" in page.text("#truth")
+            assert "On this case not assessed." in page.text("p.truth")
+            assert page.value("document.documentElement.scrollWidth <= innerWidth")
+        page.click("[data-truth]")
+        page.wait("document.querySelector('#truth').innerText.includes('this case, your data')")
+        assert "12 patients of cases.csv" in page.text("#truth")
+        page.picture(PICTURES / "assessed-and-measured.png")
+        page.go(f"{address}/room/model")
+        assert "measured on 12 patients of cases.csv" in page.text("main")
+        page.picture(PICTURES / "limits-assessed.png")
 
 
 def test_a_modality_off_and_another_value_update_at_once(page: Page, address: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from attending.model.trained import TrainedModel
+from attending.reading_room.judgement import DECISIONS
 from attending.reading_room.room import RoomPlan
 from attending.service.credentials import new_token, read_tokens
 from tests.browser.chromium import Page
@@ -64,6 +65,36 @@ def test_a_reader_judges_before_and_after(page: Page, study: str, file: Path) ->
     assert [row["stage"] for row in rows] == ["opened", "before", "after", "opened"]
     assert rows[2]["override_reason"] == "'=1+1 the film"
     assert float(rows[1]["seconds"]) > 0
+
+
+def test_a_reader_decides_yes_or_no_with_a_confidence(page: Page, model: TrainedModel, table: Path, file: Path) -> None:
+    plan = RoomPlan(stream=stream_of(model, table), study=file, study_seed=3, reader="anna", scale=DECISIONS)
+    with listening(model, pages=plan.open) as address:
+        for width, dark in ((1280, True), (768, True), (1280, False), (768, False)):
+            page.look(width=width, dark=dark)
+            page.go(address)
+            page.arrive("document.querySelector('.decision')")
+            page.picture(PICTURES / f"study-decision-{width}-{'dark' if dark else 'light'}.png")
+            assert page.value("document.documentElement.scrollWidth <= innerWidth")
+        page.press("i")
+        assert page.value("document.activeElement.type") == "radio"
+        page.press("Space", "Tab")
+        assert page.value("document.activeElement.name") == "confidence-0"
+        page.write("80")
+        page.press("Enter")
+        page.arrive("document.querySelector('.estimates')")
+        assert "yes, confidence 80 before" in page.text(".judge")
+        page.picture(PICTURES / "study-decision-after.png")
+        page.click('.judge input[value="no"]')
+        page.value("document.querySelector('[name=confidence-0]').focus()")
+        page.write("55")
+        page.value("document.querySelector('[name=reason-0]').focus()")
+        page.write("the film")
+        page.press("Enter")
+        page.arrive("document.querySelector('h1').innerText.includes('Case 2 of 44')")
+    with file.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [(row["judgement"], row["confidence"]) for row in rows[:3]] == [("", ""), ("yes", "80"), ("no", "55")]
 
 
 def test_a_person_signs_in_and_out(page: Page, model: TrainedModel, table: Path, tmp_path: Path) -> None:

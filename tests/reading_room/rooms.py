@@ -91,3 +91,10 @@ class Visitor(Client):
 def text_of(page: str) -> str:
     """What a page says, without its markup, blanks as one."""
     return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+
+
+def form_of(page: str) -> dict[str, str]:
+    """The hidden fields of a study's form."""
+    return dict(
+        re.findall(r'<input type="hidden" name="(mark|case|stage)" value="([^"]*)">', page.partition('action="/room/study"')[2])
+    )

@@ -32,6 +32,7 @@ from tests.reading_room.rooms import Visitor, stream_of, text_of
             "--similar: shows what the model answers for other cases",
         ),
         (("--cases", "t.csv", "--reader", "anna"), "--reader: names the reader of a study; give --study FILE too"),
+        (("--cases", "t.csv", "--judgement", "yes-no"), "--judgement: says how the readers of a study judge; give --study"),
     ],
 )
 def test_options_that_do_not_go_together_are_told(folder: Path, options: tuple[str, ...], sentence: str) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from attending.reading_room.study import Study, order_for
 from attending.reading_room.study_file import COLUMNS, StudyError, _defused
 from attending.reading_room.words import percent
 from attending.service.credentials import new_token, read_tokens
-from tests.reading_room.rooms import Visitor, stream_of, text_of
+from tests.reading_room.rooms import Visitor, form_of, stream_of, text_of
 
 STUDY = "/room/study"
 JSON = {"accept": "application/json"}
@@ -40,13 +39,6 @@ def reader(model: TrainedModel, table: Path, file: Path) -> Iterator[Visitor]:
 def rows_in(file: Path) -> list[dict[str, str]]:
     with file.open(encoding="utf-8", newline="") as handle:
         return list(csv.DictReader(handle))
-
-
-def form_of(page: str) -> dict[str, str]:
-    """The hidden fields of the form."""
-    return dict(
-        re.findall(r'<input type="hidden" name="(mark|case|stage)" value="([^"]*)">', page.partition('action="/room/study"')[2])
-    )
 
 
 def judge(reader: Visitor, value: object, **more: object) -> "object":

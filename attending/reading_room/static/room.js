@@ -256,7 +256,7 @@
     j: () => step(1), k: () => step(-1),
     n: () => follow('a[rel="next"]'), p: () => follow('a[rel="prev"]'),
     l: () => { if (!one("[data-case]")) return false; location.href = "/"; return true; },
-    o: toggle, f: () => go("[data-film]"), i: () => go("[data-if] input, .judge input[type=number]"),
+    o: toggle, f: () => go("[data-film]"), i: () => go("[data-if] input, .judge input:not([type=hidden])"),
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
