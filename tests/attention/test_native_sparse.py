@@ -214,9 +214,16 @@ def test_a_step_reads_the_picked_blocks_and_the_window_and_nothing_else() -> Non
 
 @torch.no_grad()
 def test_a_step_of_whole_numbers_converts_the_picked_blocks_alone() -> None:
-    """As int8 it reads what it reads as numbers; the scales of what is not picked are spoilt here, and nobody notices."""
+    """Whole numbers made into others are counted; the scales of what is not picked are spoilt, and nobody notices."""
     module, x = module_of(), tokens(1, 61, 16)
-    steps = []
+    steps, converted = [], []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten._to_copy.default and args[0].dtype == torch.int8:
+                converted.append(args[0].numel())
+            return func(*args, **(kwargs or {}))
+
     for spoils in (False, True):
         cache: Any = module.new_cache(1, mask=causal(), dtype=torch.int8)
         cache.extend(x[:, :60])
@@ -226,7 +233,10 @@ def test_a_step_of_whole_numbers_converts_the_picked_blocks_alone() -> None:
             for name in ("key", "value"):
                 scale = cache._memory.buffers[name].tensors[1]
                 scale[:, :, :60] = torch.where(picked[None, ..., None], scale[:, :, :60], torch.nan)
-        steps.append(cache.extend(x[:, 60:]))
+        with Watch():
+            steps.append(cache.extend(x[:, 60:]))
+    # 3 blocks of 4 tokens, a window of 5, 29 runs and the last run's 4 tokens: keys and values of 2 heads of 4 numbers
+    assert sum(converted) == 2 * (12 + 5 + 29 + 4) * 2 * 2 * 4
     torch.testing.assert_close(steps[1], steps[0], rtol=1e-12, atol=1e-12)
     expected = module(x, mask=causal())[:, -1:]
     assert 0.0 < (steps[0] - expected).norm() < 0.02 * expected.norm()

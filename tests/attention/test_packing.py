@@ -133,9 +133,10 @@ def test_holes_do_not_make_the_window_of_native_sparse_attention_a_square() -> N
 def test_rules_that_look_places_up_leave_tokens_where_they_are(name: str) -> None:
     module, x, ids = built(CONFIGS[name]), tokens(2, 30, 16), torch.arange(60)[None].expand(2, -1) // 7
     mask, real = causal() & documents(ids), torch.ones(2, 30, dtype=torch.bool)
-    real[0, 3:9] = False
+    real[0, 3:9], real[1, 21] = False, False
     cache = module.new_cache(2, mask=mask, capacity=60)
-    output = torch.cat([cache.extend(x[:, part], real=real[:, part]) for part in (slice(0, 20), slice(20, 30))], 1)
+    parts = x.split([20, 2, 1, 7], dim=1), real.split([20, 2, 1, 7], dim=1)
+    output = torch.cat([cache.extend(new, real=there) for new, there in zip(*parts, strict=True)], 1)
     for sample in range(2):
         own = x[sample, real[sample]][None]
         expected = module(own, mask=causal() & documents(ids[:1, : own.shape[1]]))[0]

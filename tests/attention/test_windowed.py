@@ -143,7 +143,9 @@ def test_any_tokens_can_be_global(chosen: list[int], empty: bool) -> None:
     is_global[1, 4] = not empty
     seen = torch.ones(2, 2, 9, 9, dtype=torch.bool)
     output, weights = references.windowed(module, x, seen, is_global=is_global)
-    torch.testing.assert_close(module(x, mask=everything(), global_tokens=is_global), output)
+    for learns in (True, False):  # without gradients rows are written in their place
+        with torch.set_grad_enabled(learns):
+            torch.testing.assert_close(module(x, mask=everything(), global_tokens=is_global), output)
     torch.testing.assert_close(module.weights(x, mask=everything(), global_tokens=is_global), weights)
 
 
@@ -367,10 +369,13 @@ def test_a_hidden_token_does_not_reach_absorbed_rows() -> None:
 
 
 @pytest.mark.parametrize("n_global", [1, 7])
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
-def test_without_gradients_a_row_that_sees_nothing_is_zero_beside_global_tokens_too(n_global: int, dtype: torch.dtype) -> None:
+def test_without_gradients_a_row_that_sees_nothing_is_zero_beside_global_tokens_too(
+    n_global: int, bias: bool, dtype: torch.dtype
+) -> None:
     """Extra keys are added in place then, one by one or as a product."""
-    config = WindowedConfig(dim=16, n_heads=4, n_kv_heads=2, before=20, after=4, n_global=n_global, bias=True, output_bias=True)
+    config = WindowedConfig(dim=16, n_heads=4, n_kv_heads=2, before=20, after=4, n_global=n_global, bias=bias, output_bias=bias)
     module, x = built(config).to(dtype), tokens(3, 400, 16).to(dtype)
     mask = padding(torch.tensor([400, 0, 90]))
     with_gradients = module(x, mask=mask)
