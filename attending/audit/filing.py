@@ -103,7 +103,7 @@ class FilingCheck(ShortcutCheck):
                 facts[column.name, _PROJECTION] = np.array(known, dtype=object)
             elif column.role in (Role.BOOKKEEPING, Role.OUTCOME) and words & _SIZES and not words & _WORDS:
                 plain = (np.nan if cell is None else read_number(cell, column.rules).value for cell in known)
-                facts[column.name, "the number"] = np.array(list(plain), dtype=float)
+                facts[column.name, "the value"] = np.array(list(plain), dtype=float)
         return {key: values for key, values in facts.items() if self._varies(values)}
 
     def _varies(self, values: np.ndarray) -> bool:

@@ -11,6 +11,7 @@ from attending.records.column import AT_QUESTION, UNRECORDED_TIME, Column
 from attending.records.times import hours_of, time_unit
 
 _REASON = "later than the question"
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,8 @@ class LatenessCheck(Check):
             check=self.name,
             severity=Severity.NOTE,
             told="nobody declared when the values of some inputs were known; they are taken as known at the question",
-            evidence=f"{len(columns)} inputs without a time",
+            evidence=f"{len(columns)} inputs without a time: {', '.join(columns[:_MOST_NAMED])}"
+            + (f" and {len(columns) - _MOST_NAMED} more" if len(columns) > _MOST_NAMED else ""),
             effect="values from after the question cannot be told from earlier ones",
             remedy=f'in the schema file name the time column, or declare time = "{AT_QUESTION}"; --strict insists',
             columns=columns,

@@ -56,6 +56,8 @@ def audit_table(
     if json_file is not None:
         write_text(json_file, json.dumps(verdict.to_plain(), indent=2, ensure_ascii=False) + "\n")
     show_verdict(verdict)
+    if verdict.blocking:
+        err.print(f"attending: this blocks a run ({_traps(verdict)}): {_way_on(verdict)}", highlight=False, soft_wrap=True)
     return verdict
 
 
@@ -66,29 +68,26 @@ def audit_first(intake: Intake) -> Verdict:
         err.print(f"audit: {verdict} (attending audit TABLE tells them; they are in the report)", highlight=False)
         return verdict
     show_verdict(verdict)
-    traps = ", ".join(dict.fromkeys(one.trap for one in verdict.blocking))
-    err.print(
-        f"attending: the audit blocks this run ({traps}): follow the remedies above, or waive a trap in the schema file with "
-        f'the reason why it does not apply: [waivers] {verdict.blocking[0].trap} = "..."',
-        highlight=False,
-        soft_wrap=True,
-    )
+    err.print(f"attending: the audit blocks this run ({_traps(verdict)}): {_way_on(verdict)}", highlight=False, soft_wrap=True)
     raise typer.Exit(1)
 
 
+def _traps(verdict: Verdict) -> str:
+    return ", ".join(dict.fromkeys(one.trap for one in verdict.blocking))
+
+
+def _way_on(verdict: Verdict) -> str:
+    return (
+        "follow the remedies above, or waive a trap in the schema file with the reason why it does not apply: "
+        f'[waivers] {verdict.blocking[0].trap} = "..."'
+    )
+
+
 def show_verdict(verdict: Verdict) -> None:
-    """A row per finding: trap, weight, evidence, effect and remedy; then shortcuts, waivers, and what could not be asked."""
+    """A block per finding: trap, weight, what was found, effect and remedy; then shortcuts, waivers, and what was not asked."""
     out.print(f"Audit: {verdict}", highlight=False)
-    if verdict.findings:
-        grid = Grid(box=None, pad_edge=False, show_lines=True)
-        for name in ("trap", "severity", "found", "effect", "remedy"):
-            grid.add_column(name, overflow="fold")
-        for one in verdict.findings:
-            waived = verdict.waiver_of(one)
-            weight = one.severity.value if waived is None else f"{one.severity.value}, waived"
-            cells = (one.trap, weight, _told(one), one.effect, one.remedy)
-            grid.add_row(*cells, style=_STYLES[one.severity])
-        out.print(grid, highlight=False)
+    for one in verdict.findings:
+        _show_finding(one, waived=verdict.waiver_of(one))
     _show_shortcuts(verdict.shortcuts)
     for waived, reason in verdict.waivers.items():
         out.print(f"waived: {waived}: {reason}", highlight=False)
@@ -96,23 +95,32 @@ def show_verdict(verdict: Verdict) -> None:
         err.print(f"not asked: {sentence}", highlight=False)
 
 
+def _show_finding(one: Finding, *, waived: str | None) -> None:
+    """What it is on a line of its own; beneath it the numbers, some of the cases, what it means and what to do."""
+    weight = one.severity.value if waived is None else f"{one.severity.value}, waived"
+    out.print(f"\n{one.trap} {weight}: {one.told}", style=_STYLES[one.severity], highlight=False)
+    more = f" and {len(one.rows) - MOST_IDS} more (--json)" if len(one.rows) > MOST_IDS else ""
+    grid = Grid(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row("  found", one.evidence)
+    if one.rows:
+        grid.add_row("  cases", f"{', '.join(one.rows[:MOST_IDS])}{more}")
+    grid.add_row("  means", one.effect)
+    grid.add_row("  remedy", one.remedy)
+    out.print(grid, highlight=False)
+
+
 def _show_shortcuts(shortcuts: Sequence[Shortcut]) -> None:
     """A row per input: the label that a model of this input alone ranks most surely."""
     if not shortcuts:
         return
+    out.print()
     grid = Grid(title=SHORTCUTS, title_justify="left", box=None, pad_edge=False)
     for name in ("trap", "input alone", "AUROC", "adjusted interval", "label ranked best", ""):
         grid.add_column(name, overflow="fold")
     for one, n_asked in strongest(shortcuts):
-        of = one.finding if n_asked == 1 else f"{one.finding}, of {n_asked} asked"
+        of = one.finding if n_asked == 1 else f"{one.finding} (of {n_asked})"
         cells = (one.trap, one.input, f"{one.auroc:.2f}", f"{one.low:.2f} to {one.high:.2f}", of)
         grid.add_row(*cells, "warns" if one.is_alarm else "", style=_STYLES[Severity.WARN] if one.is_alarm else None)
     out.print(grid, highlight=False)
-
-
-def _told(finding: Finding) -> str:
-    told = f"{finding.told}. {finding.evidence}"
-    if finding.rows:
-        more = f" and {len(finding.rows) - MOST_IDS} more (--json)" if len(finding.rows) > MOST_IDS else ""
-        told += f". Cases: {', '.join(finding.rows[:MOST_IDS])}{more}"
-    return told

@@ -33,7 +33,11 @@ def test_a_block_ends_with_1_and_the_json_names_it(clinic: Path, tmp_path: Path)
     assert set(one) >= KEYS
     assert one["severity"] == "block"
     assert "record_number" in one["columns"]
-    assert "T1" in said.out
+    assert "\nT1 block: the same person stands under several patients" in said.out
+    block = said.out.split("\nT1 block")[1].split("\nT")[0]
+    assert all(f"\n  {word} " in block for word in ("found", "cases", "means", "remedy"))
+    assert "this blocks a run (T1" in said.err
+    assert "[waivers] T1 =" in said.err
 
 
 def test_a_waiver_in_the_schema_lets_it_pass_and_is_printed(clinic: Path, tmp_path: Path) -> None:
