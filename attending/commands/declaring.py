@@ -7,11 +7,12 @@ from typing import cast, get_args
 
 from rich.table import Table as Grid
 
-from attending.cohort import plan_protocol
+from attending.case import Chart
+from attending.cohort import Protocol, plan_protocol
 from attending.commands.showing import err, out, show_schema
 from attending.evaluation.plan import expected_widths, too_small_slices
 from attending.intake import LONGEST_SIDE, declare, read_table
-from attending.records import NOTHING_AMENDED, Amendments, read_charts, with_companions, write_schema
+from attending.records import NOTHING_AMENDED, Amendments, Schema, read_charts, with_companions, write_schema
 from attending.study import ProtocolKind, primary_findings
 from attending.training.bridge import members_of, pattern_of
 from attending.training.recipe import default_repeats
@@ -110,6 +111,12 @@ def plan_table(
         members_of(charts), kind=kind, folds=folds, repeats=repeats, seed=seed, primary=primary_findings(schema)
     )
     out.print(planned.reason, highlight=False)
+    _show_expected(schema, charts, planned)
+    _show_too_small(schema.findings[0], charts)
+
+
+def _show_expected(schema: Schema, charts: Sequence[Chart], planned: Protocol) -> None:
+    """Per finding the width that intervals will have, for some guesses of the truth."""
     rounds = None if planned.split is not None else len({fold.fold for fold in planned.folds})
     test_share = len(planned.folds[0].test) / len(charts)
     grid = Grid(title="What to expect", title_justify="left", box=None, pad_edge=False)
@@ -123,12 +130,15 @@ def plan_table(
             width = "" if line.width is None else f"{line.width:.3f}"
             grid.add_row(finding, line.quantity, guess, str(line.n), str(line.events), width, line.note)
     out.print(grid)
+
+
+def _show_too_small(finding: str, charts: Sequence[Chart]) -> None:
+    """The levels of sites, patterns and strata of which nothing will be said."""
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    first = schema.findings[0]
     for chart in charts:
         slices = {"site": chart.site, "pattern": pattern_of(chart), **chart.strata}
         for name, level in slices.items():
-            if level is not None and first in chart.truth:
-                counts[f"{name} = {level}"][0 if chart.truth[first] else 1] += 1
+            if level is not None and finding in chart.truth:
+                counts[f"{name} = {level}"][0 if chart.truth[finding] else 1] += 1
     small = too_small_slices({name: (events, others) for name, (events, others) in counts.items()})
-    out.print(f"Too small to say anything about ({first}): {', '.join(small) if small else 'none'}", highlight=False)
+    out.print(f"Too small to say anything about ({finding}): {', '.join(small) if small else 'none'}", highlight=False)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -100,8 +100,9 @@ def ask(
                 and ("site" in outcomes.strata or metric.name != "auroc_within_site")
             )
             target_prevalence = terms.target_prevalence.get(finding)
-            whole = question(outcomes, finding, numbering=numbering, threshold=threshold, target_prevalence=target_prevalence)
-            asked.append(Asked(model=model, finding=finding, question=whole, metrics=usable, threshold=typical, note=note))
+            rows = question(outcomes, finding, numbering=numbering, threshold=threshold, target_prevalence=target_prevalence)
+            whole = Asked(model=model, finding=finding, question=rows, metrics=usable, threshold=typical, note=note)
+            asked.append(whole)
             if outcomes.raw is not None:
                 before = question(
                     replace(outcomes, probability=outcomes.raw),
@@ -111,34 +112,42 @@ def ask(
                 )
                 told = tuple(METRICS[name] for name in BEFORE if name in names)
                 asked.append(Asked(model=model, finding=finding, question=before, metrics=told, suffix="_raw"))
-            if model != primary:
-                continue
-            for stratum in outcomes.strata if slices is None else slices:
-                if stratum not in outcomes.strata:
-                    raise EvaluationError(f"no stratum {stratum!r} to slice by; there are {sorted(outcomes.strata)}")
-                levels = np.array([str(level) for level in outcomes.strata[stratum]])
-                for level in np.unique(levels):
-                    here = levels == level
-                    part = question(
-                        outcomes.rows(here),
-                        finding,
-                        numbering=numbering,
-                        threshold=None if threshold is None else threshold[here],
-                        target_prevalence=target_prevalence,
-                    )
-                    asked.append(
-                        Asked(
-                            model=model,
-                            finding=finding,
-                            question=replace(part, test_over_train=whole.test_over_train),
-                            metrics=tuple(metric for metric in usable if metric.name in SLICED),
-                            slice=stratum,
-                            slice_value=level or "(unstated)",
-                            threshold=typical,
-                            note=note,
-                        )
-                    )
+            if model == primary:
+                wanted = tuple(outcomes.strata) if slices is None else slices
+                asked += _by_level(whole, outcomes, wanted, threshold, numbering=numbering, target_prevalence=target_prevalence)
     return asked
+
+
+def _by_level(
+    whole: Asked,
+    outcomes: Outcomes,
+    slices: Sequence[str],
+    threshold: np.ndarray | None,
+    *,
+    numbering: Numbering,
+    target_prevalence: float | None,
+) -> Iterator[Asked]:
+    """The same question about every level of every slice."""
+    for stratum in slices:
+        if stratum not in outcomes.strata:
+            raise EvaluationError(f"no stratum {stratum!r} to slice by; there are {sorted(outcomes.strata)}")
+        levels = np.array([str(level) for level in outcomes.strata[stratum]])
+        for level in np.unique(levels):
+            here = levels == level
+            part = question(
+                outcomes.rows(here),
+                whole.finding,
+                numbering=numbering,
+                threshold=None if threshold is None else threshold[here],
+                target_prevalence=target_prevalence,
+            )
+            yield replace(
+                whole,
+                question=replace(part, test_over_train=whole.question.test_over_train),
+                metrics=tuple(metric for metric in whole.metrics if metric.name in SLICED),
+                slice=stratum,
+                slice_value=level or "(unstated)",
+            )
 
 
 def _thresholds(

@@ -92,12 +92,7 @@ def gather(
         kinds=kinds_of(cases),
         patterns=patterns_of(cases, primary.finding or task.findings[0]),
         characteristics=characteristics_of(cases, task.findings, parts or {}),
-        privacy=Privacy(
-            identity_columns=tuple(manifest.identity_columns),
-            counts=dict(manifest.counts),
-            promises=dict(manifest.promises),
-            not_found=tuple(manifest.not_found),
-        ),
+        privacy=privacy_of(manifest),
         provenance={name: str(value) for name, value in provenance.items()},
         undeclared=schema.undeclared(),
         warning=warning,
@@ -151,6 +146,16 @@ def _shortcuts(verdict: Verdict) -> tuple[AuditShortcut, ...]:
             n_asked=first.get(one, 0),
         )
         for one in (*first, *others)
+    )
+
+
+def privacy_of(manifest: Manifest) -> Privacy:
+    """What de-identification did and cannot find."""
+    return Privacy(
+        identity_columns=tuple(manifest.identity_columns),
+        counts=dict(manifest.counts),
+        promises=dict(manifest.promises),
+        not_found=tuple(manifest.not_found),
     )
 
 
