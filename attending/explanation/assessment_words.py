@@ -77,8 +77,9 @@ def interval(found: Estimate, *, sign: bool = True, unit: str = "") -> str:
 
 def _pointed(found: Pointed, on: str) -> Score:
     low = found.hits.low
+    denied = " (words that deny are not asked about)" if found.modality == "note" else ""
     return Score(
-        asked=f"Its heaviest place of the {found.modality} lies in the known reason (words that deny are not asked about)",
+        asked=f"Its heaviest place of the {found.modality} lies in the known reason{denied}",
         answer=f"{interval(found.hits, sign=False)}; a random place would in {found.chance:.2f}",
         measured_on=on,
         is_good=None if low is None else low > found.chance,

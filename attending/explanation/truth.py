@@ -12,7 +12,7 @@ from attending.drawing.contributions import signed
 from attending.explanation.agreement import SURVIVES, Likeness, agreement_of_siblings, survival
 from attending.explanation.curves import Curve, CurveTest
 from attending.explanation.explainer import ExplainerConfig
-from attending.explanation.pointing import Target, point
+from attending.explanation.pointing import Target, point, says_absent
 from attending.model.trained import TrainedModel
 
 OWN, SYNTHETIC = "this case, your data", "this case, synthetic clinic"
@@ -101,11 +101,11 @@ def _likeness(found: Likeness) -> str:
 
 
 def _asked(targets: Sequence[Target], finding: str) -> list[Target]:
-    """The weightiest known reason of each modality for this finding."""
+    """The weightiest known reason of each modality for this finding; words that deny are not asked about."""
     chosen: dict[str, Target] = {}
     for target in targets:
         held = chosen.get(target.modality)
-        weighs = abs(target.log_odds) >= LEAST
+        weighs = abs(target.log_odds) >= LEAST and not says_absent(target)
         if target.disease == finding and weighs and (held is None or abs(target.log_odds) > abs(held.log_odds)):
             chosen[target.modality] = target
     return list(chosen.values())

@@ -220,3 +220,23 @@ def test_the_nearest_case_is_the_same_evidence_again() -> None:
     assert found[0].recorded == WHOLE.truth["sick"]
     with pytest.raises(ExplanationError, match="no cases of other patients"):
         Neighbours(MODEL, ())
+
+
+def test_words_that_deny_are_not_held_against_the_marks() -> None:
+    """A model may go by the word that is missing, and no place can show that."""
+    note = next(i for i, e in enumerate(WHOLE.evidence) if isinstance(e, Note))
+    config, curves = OcclusionConfig(), CurveTest(MODEL, WHOLE)
+    explanation = config.build(MODEL, ()).explain(WHOLE, "sick")
+    target = Target(
+        finding="cough", disease="sick", modality="note", level="present", log_odds=1.0,
+        evidence=frozenset({note}), span=Characters(0, 9),
+    )  # fmt: skip
+    denied = replace(target, finding="fever", level="absent", log_odds=-9.0)
+    found = [
+        examine(config, MODEL, WHOLE, explanation, curves=curves, reference=(), targets=held, is_synthetic=True).scores[4:]
+        for held in ((target, denied), (denied,))
+    ]
+    assert [[score.asked for score in scores] for scores in found] == [
+        ["Its heaviest place of the note lies in the known reason (cough, +1.00)"],
+        [],
+    ]
