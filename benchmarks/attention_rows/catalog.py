@@ -20,6 +20,7 @@ JOBS: Mapping[str, Callable[[Run], Iterator[Row]]] = {
     "clustered": clusters.decode_clustered,
     "clustered-memory": clusters.clustered_memory,
     "decode-sparse": sparse.decode_sparse,
+    "decode-sparse-int8": sparse.decode_sparse_int8,
     "sparse-growth": sparse.sparse_growth,
     "weights": looking.weights_of_rows,
     "weights-layer": looking.weights_of_layer,

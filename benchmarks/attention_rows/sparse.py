@@ -6,12 +6,16 @@ not asked here (`attending compare`).
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from attending.attention import NativeSparseAttention, NativeSparseConfig, RotaryConfig, causal
+from attending.attention.native_sparse import Asked
+from attending.attention.scoring import Scoring
+from attending.attention.stored import Tokens
 from benchmarks.attention_rows.decoding import DIM, HEADS, ROOM, WIDTH, steps_of
 from benchmarks.attention_rows.measuring import Contest, Peer, Row, Run, Work, drawn, figures, name_of, timed
 
@@ -48,6 +52,31 @@ def decode_sparse(run: Run) -> Iterator[Row]:
                 ),
             )
             yield from contest.rows(run)
+
+
+class Converting(NativeSparseAttention):
+    """The same, making numbers of everything that is stored before it looks."""
+
+    def _far(self, asked: Asked, held: Mapping[str, Tensor], tokens: Tokens, scoring: Scoring) -> tuple[Tensor, Tensor]:
+        return super()._far(asked, held, tokens.read(), scoring)
+
+
+def decode_sparse_int8(run: Run) -> Iterator[Row]:
+    """A step from a cache of whole numbers: converting what was picked against converting all."""
+    for tokens in (4096, 16384):
+        length = run.length(tokens)
+        layer = layer_of(NativeSparseConfig, run)
+        whole = Converting(layer.config).eval()
+        whole.load_state_dict(layer.state_dict())
+        x = drawn(1, length + ROOM, DIM)
+        contest = Contest(
+            job="decode sparse int8",
+            shape=f"{HEADS}/{KV_HEADS} heads of {WIDTH}, {layer.config.n_selected} blocks of {layer.config.block}, T {length}",
+            dtype=torch.float32,
+            ours=steps_of(layer, causal(), x, length, stored=torch.int8),
+            peers=(Peer(name="the same, converting all tokens", call=steps_of(whole, causal(), x, length, stored=torch.int8)),),
+        )
+        yield from contest.rows(run)
 
 
 def sparse_growth(run: Run) -> Iterator[Row]:
