@@ -21,6 +21,7 @@ from attending.attention.mechanism import Cache, Mechanism, MechanismConfig
 from attending.attention.native_sparse import NativeSparseAttention, NativeSparseConfig
 from attending.attention.positions import AlibiConfig, LearnedConfig, PositionConfig, RelativeBiasConfig, RotaryConfig
 from attending.attention.precision import fast_float32
+from attending.attention.projection import Projection, streamed
 from attending.attention.rules import Mask
 from attending.attention.scalings import LinearScaling, Llama3Scaling, NtkScaling, Scaling, YarnScaling
 from attending.attention.steps import Step
@@ -58,6 +59,7 @@ __all__ = [
     "NativeSparseConfig",
     "NtkScaling",
     "PositionConfig",
+    "Projection",
     "RaggedCost",
     "RelativeBiasConfig",
     "RotaryConfig",
@@ -91,6 +93,7 @@ __all__ = [
     "padding",
     "ragged_cost",
     "settings_of",
+    "streamed",
     "trace",
     "traces_within",
     "window",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from attending.attention.caching import ContextCache, TokenCache, clean_context, memory_over_context, memory_over_tokens
 from attending.attention.clustered_cache import OwnClustersCache
@@ -32,6 +32,7 @@ from attending.attention.membership import (
     of_first_or_not,
     put_at_places,
 )
+from attending.attention.projection import Projection
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias, Scoring
 from attending.attention.shared import (
@@ -275,11 +276,8 @@ class ClusteredAttention(HeadedAttention):
         """`project`, with only these heads' queries and keys made; the weights are read in place."""
         x = x if self.position is None else self.position.embed(x, places)
 
-        def made(projection: nn.Linear, heads: Sequence[int]) -> Tensor:
-            weight = projection.weight.unflatten(0, (-1, self.config.width))
-            bias = None if projection.bias is None else projection.bias.unflatten(0, (-1, self.config.width))
-            parts = [torch.nn.functional.linear(x, weight[h], None if bias is None else bias[h]) for h in heads]
-            some = torch.stack(parts, dim=1)
+        def made(projection: Projection, heads: Sequence[int]) -> Tensor:
+            some = projection.of_heads(x, heads, self.config.width)
             return some if self.position is None else self.position.rotate(some, places)
 
         return made(self.query, queries), {"key": made(self.key, keys), "value": self._heads(self.value, x)}

@@ -14,6 +14,7 @@ from attending.attention.errors import AttentionError
 from attending.attention.grid import Grid, Places
 from attending.attention.mechanism import Inputs, Mechanism, MechanismConfig, check_heads, prepare
 from attending.attention.positions import PositionConfig, PositionEncoding
+from attending.attention.projection import Projection
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias, Scoring, check_bias
 from attending.attention.steps import Step, step
@@ -81,10 +82,10 @@ class HeadedAttention(Mechanism, ABC):
         """`n_queries`, `n_keys`: how many heads of each are projected."""
         super().__init__()
         self.config = config
-        self.query = nn.Linear(config.dim, n_queries * config.width, bias=config.bias)
-        self.key = nn.Linear(source_dim, n_keys * config.width, bias=config.bias)
-        self.value = nn.Linear(source_dim, config.kv_heads * config.width, bias=config.bias)
-        self.output = nn.Linear(config.n_heads * config.width, config.dim, bias=config.output_bias)
+        self.query = Projection(config.dim, n_queries * config.width, bias=config.bias)
+        self.key = Projection(source_dim, n_keys * config.width, bias=config.bias)
+        self.value = Projection(source_dim, config.kv_heads * config.width, bias=config.bias)
+        self.output = Projection(config.n_heads * config.width, config.dim, bias=config.output_bias)
         self.position: PositionEncoding | None = None
         if config.position is not None:
             self.position = config.position.build(dim=config.dim, n_heads=config.n_heads, head_dim=config.width)

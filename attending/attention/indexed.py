@@ -23,6 +23,7 @@ from attending.attention.latents import LatentProjections, LatentQueries, Latent
 from attending.attention.mechanism import Cache, Mechanism, prepare
 from attending.attention.picking import Picked, first_of_equals, hiding, row_blocks
 from attending.attention.positions import RotaryConfig
+from attending.attention.projection import Projection
 from attending.attention.rules import Mask
 from attending.attention.scoring import ScoreBias, Scoring, check_bias
 from attending.attention.steps import Step, step, weighed
@@ -127,10 +128,10 @@ class Indexer(nn.Module):
     def __init__(self, config: IndexedConfig) -> None:
         super().__init__()
         self.n_heads, self.width = config.index_heads, config.index_dim
-        self.query = nn.Linear(config.query_source_dim, self.n_heads * self.width, bias=False)
-        self.key = nn.Linear(config.source_dim, self.width, bias=False)
+        self.query = Projection(config.query_source_dim, self.n_heads * self.width, bias=False)
+        self.key = Projection(config.source_dim, self.width, bias=False)
         self.key_norm = nn.LayerNorm(self.width, eps=config.norm_eps)
-        self.share = nn.Linear(config.dim, self.n_heads, bias=False)
+        self.share = Projection(config.dim, self.n_heads, bias=False)
         rotary = replace(config.index_rotary, rotary_dim=config.rope_dim)
         self.rotary = rotary.build(dim=config.dim, n_heads=self.n_heads, head_dim=self.width)
 

@@ -18,6 +18,7 @@ from attending.attention.errors import AttentionError
 from attending.attention.grid import Places
 from attending.attention.mechanism import MechanismConfig
 from attending.attention.positions import PositionEncoding, RotaryConfig
+from attending.attention.projection import Projection, each_by_its_own, lies_in_rows, streams
 from attending.attention.steps import Step, Weighed, finished, mixed, step
 
 
@@ -165,14 +166,14 @@ class LatentProjections(nn.Module):
         self.query_down: nn.Linear | None = None
         self.query_norm: nn.Module | None = None
         if shape.query_latent_dim is not None:
-            self.query_down = nn.Linear(shape.dim, shape.query_latent_dim, bias=False)
+            self.query_down = Projection(shape.dim, shape.query_latent_dim, bias=False)
             self.query_norm = _norm(shape.query_latent_dim, shape)
-        self.query_up = nn.Linear(shape.query_source_dim, heads * (shape.nope_dim + shape.rope_dim), bias=shape.bias)
-        self.latent_down = nn.Linear(shape.source_dim, latent + shape.rope_dim, bias=shape.bias)
+        self.query_up = Projection(shape.query_source_dim, heads * (shape.nope_dim + shape.rope_dim), bias=shape.bias)
+        self.latent_down = Projection(shape.source_dim, latent + shape.rope_dim, bias=shape.bias)
         self.latent_norm = _norm(latent, shape)
-        self.key_up = nn.Linear(latent, heads * shape.nope_dim, bias=False)
-        self.value_up = nn.Linear(latent, heads * shape.value_dim, bias=False)
-        self.output = nn.Linear(heads * shape.value_dim, shape.dim, bias=shape.output_bias)
+        self.key_up = Projection(latent, heads * shape.nope_dim, bias=False)
+        self.value_up = Projection(latent, heads * shape.value_dim, bias=False)
+        self.output = Projection(heads * shape.value_dim, shape.dim, bias=shape.output_bias)
         self.rotary: PositionEncoding = PositionEncoding()
         if shape.rope_dim > 0:
             self.rotary = shape.rotary.build(dim=shape.dim, n_heads=heads, head_dim=shape.rope_dim)
@@ -249,5 +250,7 @@ def each_head_by_its_own(
 ) -> Float[Tensor, "batch head query two"]:
     """Each head times its matrix. `heads @ matrices` would copy the matrices for every sample."""
     batch, n_heads, n_query, width = heads.shape
+    if batch * n_query == 1 and streams(matrices, heads, n_tokens=1) and lies_in_rows(matrices):
+        return each_by_its_own(heads[0, :, 0], matrices)[None, :, None]
     rows = heads.transpose(0, 1).reshape(n_heads, batch * n_query, width)
     return torch.bmm(rows, matrices).view(n_heads, batch, n_query, matrices.shape[2]).transpose(0, 1)

@@ -22,6 +22,7 @@ from attending.attention.heads import HeadShape, split_heads
 from attending.attention.inspection import weights_by
 from attending.attention.masks import present, real_keys
 from attending.attention.mechanism import Cache, Mechanism, prepare
+from attending.attention.projection import Projection
 from attending.attention.rules import Everything, Mask
 from attending.attention.scoring import ScoreBias, Scoring
 from attending.attention.steps import Step, finished, step, weighed
@@ -161,10 +162,10 @@ class LowRankAttention(Mechanism):
         super().__init__()
         self.config, self.projection = config, projection
         heads = config.n_heads * config.width
-        self.query = nn.Linear(config.dim, heads, bias=config.bias)
-        self.key = nn.Linear(config.source_dim, heads, bias=config.bias)
-        self.value = nn.Linear(config.source_dim, heads, bias=config.bias)
-        self.output = nn.Linear(heads, config.dim, bias=config.output_bias)
+        self.query = Projection(config.dim, heads, bias=config.bias)
+        self.key = Projection(config.source_dim, heads, bias=config.bias)
+        self.value = Projection(config.source_dim, heads, bias=config.bias)
+        self.output = Projection(heads, config.dim, bias=config.output_bias)
 
     def forward(
         self,

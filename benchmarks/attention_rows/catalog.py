@@ -6,6 +6,7 @@ from benchmarks.attention_rows import clusters, cores, decoding, latents, lookin
 from benchmarks.attention_rows.measuring import Row, Run
 
 JOBS: Mapping[str, Callable[[Run], Iterator[Row]]] = {
+    "one-token": decoding.one_token,
     "decode-layer": decoding.decode_layer,
     "decode-folded": decoding.decode_folded,
     "decode-int8": decoding.decode_int8,

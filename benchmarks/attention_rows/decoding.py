@@ -4,7 +4,7 @@ Weights are the peer's own (`adopt_attention`); angles and masks of the peer are
 a model makes them once for all layers. Each step appends: caches hold T tokens and have room for 64 more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attending.attention import GroupedConfig, Mask, Mechanism, attend, causal
 from attending.attention.known import adopt_attention
+from attending.attention.projection import Projection
 from benchmarks.attention_rows.hub import hub, unmeasured
 from benchmarks.attention_rows.measuring import Contest, Peer, Row, Run, Steps, Work, drawn, name_of, token_of
 
@@ -64,6 +65,27 @@ def decode_layer(run: Run) -> Iterator[Row]:
             work=Work(bytes=read, flops=4 * batch * HEADS * WIDTH * length),
         )  # fmt: skip
         yield from contest.rows(run)
+
+
+def one_token(run: Run) -> Iterator[Row]:
+    """Products of a few tokens with weights that come from memory: so many layers in turn that no cache keeps them."""
+    for dtype in (torch.float32, torch.bfloat16):
+        for tokens in (1, 2, 3, 4):
+            layers = [Projection(DIM, DIM, bias=False).to(dtype) for _ in range(2 if run.is_quick else 32)]
+            x = drawn(1, tokens, DIM, dtype=dtype)
+
+            def through(product: Callable[[Projection], Tensor], layers: list[Projection] = layers) -> Callable[[], Tensor]:
+                return lambda: torch.stack([product(layer)[0, -1] for layer in layers])
+
+            contest = Contest(
+                job="one token",
+                shape=f"{tokens} × {DIM} through {len(layers)} layers of {DIM} × {DIM}",
+                dtype=dtype,
+                ours=through(lambda layer, x=x: layer(x)),
+                peers=(Peer(name="nn.Linear", call=through(lambda layer, x=x: torch.nn.functional.linear(x, layer.weight))),),
+                work=Work(bytes=len(layers) * DIM * DIM * x.element_size()),
+            )
+            yield from contest.rows(run)
 
 
 def our_steps(layer: torch.nn.Module, x: Tensor, length: int) -> Steps:

@@ -4,7 +4,7 @@ Eight layers of d 1024, random weights, a prompt of 2048 tokens and 64 new ones,
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -54,6 +54,7 @@ def _model_rows(
     run: Run, family: str, settings: dict[str, Any], dtype: torch.dtype, peer: str, shape: str, *, prompt: int, new: int
 ) -> Iterator[Row]:
     from attending.attention.core import recorded
+    from attending.attention.projection import streamed
     from attending.attention.transformers import NAME, absorbed, register
 
     register()
@@ -64,10 +65,14 @@ def _model_rows(
     ids = torch.randint(0, settings["vocab_size"], (1, prompt), generator=torch.Generator().manual_seed(0))
     theirs = "eager" if family == "Gemma2" else "sdpa"
 
-    def under(name: str, call: Callable[[], Any]) -> Callable[[], Any]:
+    def under(name: str, call: Callable[[], Any], *, is_streamed: bool = False) -> Callable[[], Any]:
         def done() -> Any:
             model.set_attn_implementation(name)
-            with absorbed(model) if name == NAME and family == "DeepseekV3" else nullcontext():
+            with ExitStack() as inside:
+                if name == NAME and family == "DeepseekV3":
+                    inside.enter_context(absorbed(model))
+                if is_streamed:
+                    inside.enter_context(streamed(model))
                 return call()
 
         return done
@@ -89,8 +94,12 @@ def _model_rows(
             f"{shape}: {len(ours)} layers ran our cores, and {len(others)} of the peer's; expected {LAYERS} and 0"
         )
     for kind, call in (("prefill", prefill), (f"prefill and {new} new tokens", generate)):
-        seconds = timed({"ours": under(NAME, call), "theirs": under(theirs, call)}, repeats=min(run.repeats, ROUNDS), calls=1)
-        yield Row(
-            job=f"model, {kind}", peer=peer, shape=shape, dtype=name_of(dtype), error=error,
-            **figures(seconds["ours"], seconds["theirs"]),
-        )  # fmt: skip
+        contenders = {"ours": under(NAME, call), "theirs": under(theirs, call)}
+        if call is generate:
+            contenders |= {"ours, streamed": under(NAME, call, is_streamed=True)}
+        seconds = timed(contenders, repeats=min(run.repeats, ROUNDS), calls=1)
+        for name in (name for name in contenders if name != "theirs"):
+            yield Row(
+                job=f"model, {kind}{name.removeprefix('ours')}", peer=peer, shape=shape, dtype=name_of(dtype), error=error,
+                **figures(seconds[name], seconds["theirs"]),
+            )  # fmt: skip
