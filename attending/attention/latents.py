@@ -18,7 +18,8 @@ from attending.attention.errors import AttentionError
 from attending.attention.grid import Places
 from attending.attention.mechanism import MechanismConfig
 from attending.attention.positions import PositionEncoding, RotaryConfig
-from attending.attention.projection import Projection, each_by_its_own, lies_in_rows, streams
+from attending.attention.projection import Projection
+from attending.attention.rows import each_by_its_own, lies_in_rows, serves
 from attending.attention.steps import Step, Weighed, finished, mixed, step
 
 
@@ -236,8 +237,13 @@ class LatentProjections(nn.Module):
         heads = yield from mixed(found.weights, values)
         yield from finished(heads, found.alive, self.output)
 
-    def from_latent(self, mixed: Float[Tensor, "batch head query latent"]) -> Float[Tensor, "batch head query value"]:
+    def as_values(self, latents: Float[Tensor, "batch 1 key latent_and_rope"]) -> Float[Tensor, "batch 1 key wide"]:
+        """What absorbed queries take the mean of; the rotary keys stay on where cutting them off would copy every latent."""
+        return latents if latents.element_size() <= 2 else latents[..., : self.shape.latent_dim]
+
+    def from_latent(self, mixed: Float[Tensor, "batch head query wide"]) -> Float[Tensor, "batch head query value"]:
         """Each head's mean latent as its mean value."""
+        mixed = mixed[..., : self.shape.latent_dim]
         return each_head_by_its_own(mixed, self.value_up.weight.unflatten(0, (self.shape.n_heads, -1)).mT)
 
 
@@ -250,7 +256,7 @@ def each_head_by_its_own(
 ) -> Float[Tensor, "batch head query two"]:
     """Each head times its matrix. `heads @ matrices` would copy the matrices for every sample."""
     batch, n_heads, n_query, width = heads.shape
-    if batch * n_query == 1 and streams(matrices, heads, n_tokens=1) and lies_in_rows(matrices):
+    if batch * n_query == 1 and serves(matrices, heads) and lies_in_rows(matrices):
         return each_by_its_own(heads[0, :, 0], matrices)[None, :, None]
     rows = heads.transpose(0, 1).reshape(n_heads, batch * n_query, width)
     return torch.bmm(rows, matrices).view(n_heads, batch, n_query, matrices.shape[2]).transpose(0, 1)

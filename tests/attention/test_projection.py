@@ -10,9 +10,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from attending.attention import GroupedConfig, LatentConfig, causal
-from attending.attention import projection as streaming
-from attending.attention.latents import each_head_by_its_own
-from attending.attention.projection import FEW_TOKENS, LEAST_BYTES, Projection, each_by_its_own, lies_in_rows, streamed, streams
+from attending.attention.projection import FEW_TOKENS, Projection, streamed
+from attending.attention.rows import LEAST_BYTES, serves
 
 DTYPES = tuple(FEW_TOKENS)
 LARGE = (1280, 512)  # more than LEAST_BYTES in both types
@@ -40,7 +39,7 @@ def test_few_tokens_are_no_less_exact_than_a_plain_product(dtype: torch.dtype, b
     x = drawn(*shape, LARGE[1], dtype=dtype)
     with torch.no_grad():
         exact = functional.linear(x.double(), layer.weight.double(), None if layer.bias is None else layer.bias.double())
-        assert streams(layer.weight, x, n_tokens=1)
+        assert serves(layer.weight, x)
         found, plain = layer(x), functional.linear(x, layer.weight, layer.bias)
     rounding = float(exact.abs().max()) * torch.finfo(dtype).eps / 2 if bias else 0.0
     assert found.shape == plain.shape
@@ -68,37 +67,6 @@ def test_chosen_heads_are_those_of_all_heads(dtype: torch.dtype, heads: list[int
         torch.testing.assert_close(found, every[:, heads], rtol=2e-2 if dtype is torch.bfloat16 else 1e-5, atol=1e-2)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", ["whole", "transposed", "part of wider rows", "transposed part"])
-def test_each_head_meets_its_own_matrix_in_every_layout(dtype: torch.dtype, layout: str) -> None:
-    n_heads, one, two = 4, 96, 384
-    if layout == "whole":
-        matrices = drawn(n_heads, one, two, dtype=dtype)
-    elif layout == "transposed":
-        matrices = drawn(n_heads, two, one, dtype=dtype).mT
-    elif layout == "part of wider rows":
-        matrices = drawn(n_heads, one + 32, two, dtype=dtype)[:, 32:]
-    else:
-        matrices = drawn(n_heads, two + 32, one, dtype=dtype)[:, :two].mT
-    vectors = drawn(n_heads, one, dtype=dtype, seed=1)
-    exact = torch.einsum("hi,hij->hj", vectors.double(), matrices.double())
-    with torch.no_grad():
-        assert lies_in_rows(matrices)
-        found = each_by_its_own(vectors, matrices)
-        plain = torch.bmm(vectors[:, None], matrices)[:, 0]
-    assert found.shape == (n_heads, two)
-    assert error(found, exact) <= 2.0 * error(plain, exact)
-
-
-def test_a_layout_that_is_no_table_is_left_to_plain_products() -> None:
-    assert not lies_in_rows(drawn(4, 96, 384)[:, :, ::2])
-    assert not lies_in_rows(drawn(4, 96, 384)[:, :, :200])
-    assert not lies_in_rows(drawn(1, 96, 384).expand(4, -1, -1))
-    matrices, heads = drawn(4, 1024, 384)[:, :, :200], drawn(1, 4, 1, 1024, seed=1)
-    with torch.no_grad():
-        torch.testing.assert_close(each_head_by_its_own(heads, matrices), heads @ matrices, rtol=1e-5, atol=1e-3)
-
-
 def test_what_is_not_finite_shows_as_in_a_plain_product() -> None:
     layer, x = projection(torch.float32), drawn(1, 1, LARGE[1])
     x[..., 7] = torch.inf
@@ -113,24 +81,31 @@ def test_what_is_not_finite_shows_as_in_a_plain_product() -> None:
 @pytest.mark.parametrize(
     "asked",
     [
-        pytest.param(lambda w, x: streams(w, x, n_tokens=FEW_TOKENS[w.dtype] + 1), id="many tokens"),
-        pytest.param(lambda w, x: streams(w, x, n_tokens=0), id="none"),
-        pytest.param(lambda w, x: streams(w.double(), x.double(), n_tokens=1), id="float64"),
-        pytest.param(lambda w, x: streams(w, x.bfloat16(), n_tokens=1), id="two types"),
-        pytest.param(lambda w, x: streams(w[: LEAST_BYTES // w[0].nbytes - 1], x, n_tokens=1), id="small"),
-        pytest.param(lambda w, x: streams(w.to("meta"), x.to("meta"), n_tokens=1), id="no processor"),
+        pytest.param(lambda w, x: serves(w.double(), x.double()), id="float64"),
+        pytest.param(lambda w, x: serves(w, x.bfloat16()), id="two types"),
+        pytest.param(lambda w, x: serves(w[: LEAST_BYTES // w[0].nbytes - 1], x), id="small"),
+        pytest.param(lambda w, x: serves(w.to("meta"), x.to("meta")), id="no processor"),
     ],
 )
 def test_what_is_left_to_plain_products(asked: Callable[[Tensor, Tensor], bool]) -> None:
     with torch.no_grad():
         weight, x = projection(torch.float32).weight, drawn(1, LARGE[1])
-        assert streams(weight, x, n_tokens=1)
+        assert serves(weight, x)
         assert not asked(weight, x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_many_tokens_are_a_plain_product_to_the_bit(dtype: torch.dtype) -> None:
+    layer = projection(dtype)
+    for n_tokens in (0, FEW_TOKENS[dtype] + 1):
+        x = drawn(1, n_tokens, LARGE[1], dtype=dtype)
+        with torch.no_grad():
+            assert torch.equal(layer(x), functional.linear(x, layer.weight))
 
 
 def test_gradients_go_the_plain_way() -> None:
     layer, x = projection(torch.float32), drawn(1, 1, LARGE[1]).requires_grad_()
-    assert not streams(layer.weight, x, n_tokens=1)
+    assert not serves(layer.weight, x)
     layer(x).sum().backward()
     assert x.grad is not None
     assert layer.weight.grad is not None
@@ -176,25 +151,25 @@ def test_steps_of_large_layers_are_rows_of_the_full_forward(config: GroupedConfi
     assert error(steps, exact[:, 4:]) <= 2.0 * error(full, exact)
 
 
-def test_the_kernels_serve_every_product_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four projections of grouped attention; five and two by head of latent attention."""
+def test_every_product_of_a_step_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four projections of grouped attention and its values; three of latent attention and two by head."""
     seen: list[bool] = []
 
-    def noted(weight: Tensor, x: Tensor, *, n_tokens: int) -> bool:
-        seen.append(streams(weight, x, n_tokens=n_tokens))
+    def noted(table: Tensor, x: Tensor) -> bool:
+        seen.append(serves(table, x))
         return seen[-1]
 
-    monkeypatch.setattr(streaming, "streams", noted)
-    monkeypatch.setattr("attending.attention.latents.streams", noted)
+    for module in ("projection", "latents", "eager"):
+        monkeypatch.setattr(f"attending.attention.{module}.serves", noted)
     shapes = (
-        (GroupedConfig(dim=512, n_heads=8), 4),
+        (GroupedConfig(dim=512, n_heads=8), 5),
         (LatentConfig(dim=512, n_heads=8, latent_dim=480, rope_dim=32, nope_dim=128, value_dim=128), 5),
     )
     for config, products in shapes:
         layer = config.build().eval()
         with torch.no_grad():
             cache = layer.new_cache(1, mask=causal())
-            cache.extend(drawn(1, 8, 512))
+            cache.extend(drawn(1, 600, 512))
             seen.clear()
             cache.extend(drawn(1, 1, 512))
         assert seen == [True] * products

@@ -1,0 +1,135 @@
+"""Products with the rows of a table, read at the speed of memory.
+
+A step of decoding reads every weight and every key for one token, so reading is all it costs. BLAS reads a matrix for one row
+at half the machine's bandwidth, or in one thread only; two kernels of PyTorch's EmbeddingBag do the same sums as fast as
+memory gives them (`docs/journal.md` has the figures): the weighted sum of a table's rows, and the product of every row with a
+vector, which is what its weights' gradient is. Not a place for products of many tokens, nor for anything that gradients,
+compilers, automatic types or counters of operations look at: `serves` leaves those to the plain products.
+"""
+
+import platform
+from functools import lru_cache
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+LEAST_BYTES = 2**20
+"""Smaller tables stay in a core's own cache, where BLAS is faster."""
+PART = 512
+"""Rows of one running sum in float32, where a longer one loses digits; in 16 bits each part would be rounded once more."""
+_DTYPES = (torch.float32, torch.bfloat16)
+_DOTS: Any = getattr(getattr(torch.ops.aten, "_embedding_bag_per_sample_weights_backward", None), "default", None)
+_SERVES = _DOTS is not None and platform.machine() in ("x86_64", "AMD64")  # measured there alone
+
+
+def serves(table: Tensor, x: Tensor) -> bool:
+    """Whether these kernels may be taken: a table too large for a core's cache, on a CPU, and nobody else looking on."""
+    return (
+        _SERVES
+        and not torch.is_grad_enabled()
+        and table.dtype in _DTYPES
+        and x.dtype == table.dtype
+        and table.device.type == "cpu"
+        and x.device.type == "cpu"
+        and table.nbytes >= LEAST_BYTES
+        and type(table) in (Tensor, nn.Parameter)
+        and type(x) is Tensor
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._are_functorch_transforms_active()
+        and not is_in_torch_dispatch_mode()
+    )
+
+
+def dots(table: Float[Tensor, "row dim"], tokens: Float[Tensor, "token dim"]) -> Float[Tensor, "token row"]:
+    """Every row of the table times every token; a row is read once for all of them."""
+    rows, of_token = _every_row(table.shape[0], tokens.shape[0])
+    made = _dots(table, tokens, rows, of_token).view(table.shape[0], tokens.shape[0])
+    return made.T.contiguous() if tokens.shape[0] > 1 else made.view(1, -1)
+
+
+def dots_of(
+    table: Float[Tensor, "row dim"], token: Float[Tensor, "1 dim"], chosen: Int[Tensor, " chosen"]
+) -> Float[Tensor, "1 chosen"]:
+    """Only the chosen rows of the table times the token; the others are not read."""
+    return _dots(table, token, chosen, _every_row(chosen.shape[0], 1)[1]).view(1, -1)
+
+
+def each_by_its_own(vectors: Float[Tensor, "head one"], matrices: Float[Tensor, "head one two"]) -> Float[Tensor, "head two"]:
+    """Each vector times its matrix, whichever of the two last dimensions lies together in memory (`lies_in_rows`)."""
+    n_heads, one, two = matrices.shape
+    if matrices.stride(2) == 1:
+        table, rows, _ = _rows_of(matrices)
+        return functional.embedding_bag(rows, table, _starts(n_heads, one), mode="sum", per_sample_weights=vectors.reshape(-1))
+    table, rows, of_head = _rows_of(matrices.mT)
+    return _dots(table, vectors, rows, of_head).view(n_heads, two)
+
+
+def weighted_sums(
+    weights: Float[Tensor, "group row key"], values: Float[Tensor, "group key dim"]
+) -> Float[Tensor, "group row dim"]:
+    """`weights @ values`, for few rows to a group; the values must lie in rows."""
+    n_groups, n_rows, n_key = weights.shape
+    table, first = _table_of(values)
+    keys = first[:, None, None] + torch.arange(n_key, dtype=torch.int32)
+    starts = _starts(n_groups * n_rows, n_key)
+    if values.dtype == torch.float32 and n_key > PART:
+        starts = (torch.arange(0, n_key, PART, dtype=torch.int32) + starts[:, None]).flatten()
+    summed = functional.embedding_bag(
+        keys.expand(-1, n_rows, -1).reshape(-1), table, starts, mode="sum", per_sample_weights=weights.reshape(-1)
+    )
+    parts = summed.view(n_groups, n_rows, -1, values.shape[2])
+    return parts[:, :, 0] if parts.shape[2] == 1 else parts.sum(dim=2)
+
+
+def lies_in_rows(matrices: Float[Tensor, "head one two"]) -> bool:
+    """Whether the matrices, or their transposes, are whole rows of one table."""
+    laid = matrices if matrices.stride(2) == 1 else matrices.mT
+    apart, down, along = laid.stride()
+    return along == 1 and down == laid.shape[2] and apart % down == 0 and apart >= down * laid.shape[1]
+
+
+def _dots(table: Tensor, vectors: Tensor, rows: Tensor, of_vector: Tensor) -> Tensor:
+    made: Tensor = _DOTS(vectors, table, rows, of_vector[:1], of_vector, 0, -1)
+    return made
+
+
+def _table_of(laid: Float[Tensor, "head row dim"]) -> tuple[Tensor, Tensor]:
+    """A table that holds the rows of these matrices, and where each of them begins."""
+    n_heads, n_rows, dim = laid.shape
+    apart = laid.stride(0) // dim
+    return laid.as_strided(((n_heads - 1) * apart + n_rows, dim), (dim, 1)), _starts(n_heads, apart)
+
+
+def _rows_of(laid: Float[Tensor, "head row dim"]) -> tuple[Tensor, Tensor, Tensor]:
+    """A table that holds the rows of these matrices, which rows they are, and whose."""
+    return _table_of(laid)[0], *_rows_by_head(laid.shape[0], laid.shape[1], laid.stride(0) // laid.shape[2])
+
+
+@lru_cache(maxsize=256)
+def _every_row(n_rows: int, n_tokens: int) -> tuple[Tensor, Tensor]:
+    """Each row once for each token, and the token."""
+    rows = torch.arange(n_rows, dtype=torch.int32).repeat_interleave(n_tokens)
+    return rows, torch.arange(n_tokens, dtype=torch.int32).repeat(n_rows)
+
+
+@lru_cache(maxsize=256)
+def _rows_by_head(n_heads: int, n_rows: int, apart: int) -> tuple[Tensor, Tensor]:
+    heads = torch.arange(n_heads, dtype=torch.int32)
+    rows = heads[:, None] * apart + torch.arange(n_rows, dtype=torch.int32)
+    return rows.flatten(), heads.repeat_interleave(n_rows)
+
+
+@lru_cache(maxsize=256)
+def rows_of_heads(heads: tuple[int, ...], width: int) -> Int[Tensor, " row"]:
+    """Which rows of a weight make these heads."""
+    return (torch.tensor(heads, dtype=torch.int32)[:, None] * width + torch.arange(width, dtype=torch.int32)).flatten()
+
+
+@lru_cache(maxsize=256)
+def _starts(n_heads: int, n_rows: int) -> Tensor:
+    return torch.arange(n_heads, dtype=torch.int32) * n_rows
