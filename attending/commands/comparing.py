@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 
 from attending.artefacts import write_text
+from attending.commands.progress import share_of
 from attending.commands.showing import err, out, threads_of
 
 if TYPE_CHECKING:
@@ -91,11 +91,8 @@ def compare_mechanisms(
     torch.set_num_threads(threads_of(threads))
     warn_if_busy()
     limits = _limits(limits_file)
-    with _bar() as bar:
-        row = bar.add_task("comparing", total=1.0)
-        found = compare(
-            contenders, limits=limits, plan=plan, heard=lambda what, done: bar.update(row, description=what, completed=done)
-        )
+    with share_of("comparing") as heard:
+        found = compare(contenders, limits=limits, plan=plan, heard=heard)
     if json_file is not None:
         write_text(json_file, as_text(found.rows, found.about))
         err.print(f"rows: {json_file}", highlight=False, soft_wrap=True)
@@ -140,12 +137,6 @@ def _limits(path: Path | None) -> "Limits":
     keep_limits(limits, place)
     err.print(f"limits of this machine measured, and kept in {place}", highlight=False, soft_wrap=True)
     return limits
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=err, transient=True
-    )
 
 
 def warn_if_busy() -> None:

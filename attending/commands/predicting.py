@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from attending.artefacts import MANIFEST, sha256
+from attending.commands.progress import stages
 from attending.commands.running import key_file
 from attending.commands.shards import Shards
-from attending.commands.showing import bars, err
+from attending.commands.showing import err
 from attending.commands.using import ready_model
 from attending.intake import declared_by
 from attending.model.trained import EVALUATION_BATCH, MODEL, TrainedModel
@@ -88,7 +89,7 @@ def _answered(
     model: TrainedModel, stream: Stream, pieces: Sequence[tuple[int, int]], shards: Shards
 ) -> Iterator[Mapping[str, Any]]:
     """The summary of every piece, in order, answered where its shard is not there."""
-    with bars() as told:
+    with stages() as told:
         for number, (start, stop) in enumerate(pieces):
             summary = _there(stream, shards, number, (start, stop))
             if summary is None:

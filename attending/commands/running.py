@@ -6,7 +6,8 @@ from types import MappingProxyType
 
 from attending.commands.auditing import audit_first
 from attending.commands.declaring import protocol_kind, require_target
-from attending.commands.showing import bars, device_of, err, out, show_results, show_schema, threads_of
+from attending.commands.progress import stages
+from attending.commands.showing import device_of, err, out, show_results, show_schema, threads_of
 from attending.evaluation.result import verdict
 from attending.intake import declare, read_table, take_in
 from attending.records import NOTHING_AMENDED, Amendments, with_companions
@@ -76,7 +77,7 @@ def run_table(
         f"{len(read)} rows: {intake.records.n_rows_used} used in {len(intake.cases)} cases, {_refused(intake.records.refused)}"
     )
     verdict = audit_first(intake)
-    with bars() as told:
+    with stages() as told:
         study = hold_study(
             intake, plan=plan, out=out, audit=verdict, told=told, said=lambda sentence: err.print(sentence, highlight=False)
         )

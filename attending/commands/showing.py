@@ -1,21 +1,18 @@
-"""Tables and progress in the terminal; on standard error what is not the answer.
+"""Tables in the terminal; on standard error what is not the answer.
 
 Counts and estimates, never a patient.
 """
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 
 from attending.evaluation.result import Result
 from attending.records import Companion, Records, Schema
 from attending.records.column import INPUTS
-from attending.training.units import Progress as Done
 
 NARROWEST = 118
 """Columns of a table that is written into a file or a log, where nobody can say how wide the page is."""
@@ -75,21 +72,6 @@ def show_left_out(records: Records) -> None:
     for column, reasons in (*records.reasons.items(), *records.companion_reasons.items()):
         for reason, count in reasons.items():
             err.print(f"{column}: {count} left out: {reason}", highlight=False)
-
-
-@contextmanager
-def bars() -> Iterator[Callable[[str, Done], None]]:
-    """A bar per stage. Gives the function that is told of progress."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err) as progress:
-        tasks: dict[str, object] = {}
-
-        def told(stage: str, done: Done) -> None:
-            if stage not in tasks:
-                tasks[stage] = progress.add_task(stage, total=done.of)
-            progress.update(tasks[stage], completed=done.done)  # type: ignore[arg-type]
-
-        yield told
 
 
 HEADLINE = ("fused", "best-baseline", "site-and-missingness", "demographics")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from rich.table import Table as Grid
 
+from attending.commands.progress import stages
 from attending.commands.running import key_file, print_study
-from attending.commands.showing import bars, err, interval, threads_of
+from attending.commands.showing import err, interval, threads_of
 from attending.commands.showing import out as console
 from attending.evaluation.inquiry import Terms
 from attending.evaluation.judgement import judge
@@ -73,7 +74,7 @@ def hold_variants(questions: Sequence[Question], *, out: Path, plan: Plan) -> No
         write_schema(question.schema, out / SCHEMAS / f"{question.name}.toml")
         table = read_table(question.table, where=question.where)
         intake = take_in(table, question.schema, key_file=key_file(folder))
-        with bars() as told:
+        with stages() as told:
             study = hold_study(
                 intake, plan=plan, out=folder, told=told, said=lambda sentence: err.print(sentence, highlight=False)
             )
