@@ -11,7 +11,7 @@ from torch import Tensor
 from attending.attention.rows import lies_in_rows, serves, weighted_sums
 from attending.attention.scoring import Scoring
 
-_FEW_ROWS = 4
+_FEW_ROWS = 1
 """Most queries that share values for which reading these row by row is faster than a product."""
 
 
@@ -49,7 +49,8 @@ def masked_scores(
         if rides:
             # The mask rides on the product: one pass over the scores less, and none in the backward pass.
             return torch.baddbmm(_by_group(added, batch, n_kv_heads), folded, keys.mT), alive
-    scores = torch.bmm(keys, folded.mT).mT if _is_slow_transposed(keys) else torch.bmm(folded, keys.mT)
+    keys_first = _is_slow_transposed(keys) or (rows == 1 and keys.dtype == torch.float32 and serves(keys, folded))
+    scores = torch.bmm(keys, folded.mT).mT if keys_first else torch.bmm(folded, keys.mT)
     if scoring.softcap is not None:
         scores = (scores / scoring.softcap).tanh() * scoring.softcap
     if added is not None:

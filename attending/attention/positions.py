@@ -20,8 +20,8 @@ from attending.attention.scalings import Scaling, plain_frequencies
 from attending.attention.scoring import ScoreBias
 
 Layout = Literal["half", "interleaved"]
-_STEP = 16
-"""Places of a step of decoding, at most."""
+_TURNS_KEPT = 64
+"""Places whose cosines and sines are kept together: a step of decoding needs the next one, and its keys the same."""
 
 
 class PositionEncoding(nn.Module):
@@ -122,16 +122,22 @@ class Rotary(PositionEncoding):
     def _turns(self, places: Places, heads: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine and signed sine that each number and its partner are multiplied by, [batch or 1, 1, seq, width].
 
-        Those of the last step of decoding are kept: its queries and keys stand at the same places.
+        In decoding those of some places to come are made and kept.
         """
-        if not isinstance(places, range) or len(places) > _STEP or torch.compiler.is_compiling() or type(heads) is not Tensor:
+        if not isinstance(places, range) or torch.compiler.is_compiling() or type(heads) is not Tensor:
+            return self._turned_by(places, heads.dtype, heads.device)
+        first = places.start - places.start % _TURNS_KEPT
+        last = first + _TURNS_KEPT
+        if places.stop > last:
             return self._turned_by(places, heads.dtype, heads.device)
         # What is made in inference mode may not meet gradients.
-        key = (places, heads.dtype, heads.device, torch.is_inference_mode_enabled())
+        key = (first, heads.dtype, heads.device, torch.is_inference_mode_enabled())
         kept = self._kept
         if kept is None or kept[0] != key:
-            kept = self._kept = (key, self._turned_by(places, heads.dtype, heads.device))
-        return kept[1]
+            kept = self._kept = (key, self._turned_by(range(first, last), heads.dtype, heads.device))
+        cosine, sine = kept[1]
+        here = slice(places.start - first, places.stop - first)
+        return cosine[:, :, here], sine[:, :, here]
 
     def _turned_by(self, places: Places, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
         precise = torch.promote_types(dtype, torch.float32)

@@ -24,7 +24,7 @@ class Projection(nn.Linear):
         n_tokens = x.numel() // self.in_features
         if not _streams(self.weight, x, n_tokens):
             return functional.linear(x, self.weight, self.bias)
-        made = dots(self.weight, x.reshape(n_tokens, self.in_features)).view(*x.shape[:-1], self.out_features)
+        made = dots(self.weight, x.reshape(n_tokens, -1)).view(*x.shape[:-1], -1)
         return made if self.bias is None else made + self.bias
 
     def of_heads(

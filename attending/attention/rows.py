@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-LEAST_BYTES = 2**20
+LEAST_BYTES = 2**19
 """Smaller tables stay in a core's own cache, where BLAS is faster."""
 PART = 512
 """Rows of one running sum in float32, where a longer one loses digits; in 16 bits each part would be rounded once more."""
@@ -47,26 +47,26 @@ def serves(table: Tensor, x: Tensor) -> bool:
 
 def dots(table: Float[Tensor, "row dim"], tokens: Float[Tensor, "token dim"]) -> Float[Tensor, "token row"]:
     """Every row of the table times every token; a row is read once for all of them."""
-    rows, of_token = _every_row(table.shape[0], tokens.shape[0])
-    made = _dots(table, tokens, rows, of_token).view(table.shape[0], tokens.shape[0])
-    return made.T.contiguous() if tokens.shape[0] > 1 else made.view(1, -1)
+    made: Tensor = _DOTS(tokens, table, *_every_row(table.shape[0], tokens.shape[0]), 0, -1)
+    return made[None] if tokens.shape[0] == 1 else made.view(table.shape[0], -1).T.contiguous()
 
 
 def dots_of(
     table: Float[Tensor, "row dim"], token: Float[Tensor, "1 dim"], chosen: Int[Tensor, " chosen"]
 ) -> Float[Tensor, "1 chosen"]:
     """Only the chosen rows of the table times the token; the others are not read."""
-    return _dots(table, token, chosen, _every_row(chosen.shape[0], 1)[1]).view(1, -1)
+    made: Tensor = _DOTS(token, table, chosen, *_every_row(chosen.shape[0], 1)[1:], 0, -1)
+    return made[None]
 
 
 def each_by_its_own(vectors: Float[Tensor, "head one"], matrices: Float[Tensor, "head one two"]) -> Float[Tensor, "head two"]:
     """Each vector times its matrix, whichever of the two last dimensions lies together in memory (`lies_in_rows`)."""
-    n_heads, one, two = matrices.shape
     if matrices.stride(2) == 1:
-        table, rows, _ = _rows_of(matrices)
-        return functional.embedding_bag(rows, table, _starts(n_heads, one), mode="sum", per_sample_weights=vectors.reshape(-1))
-    table, rows, of_head = _rows_of(matrices.mT)
-    return _dots(table, vectors, rows, of_head).view(n_heads, two)
+        table, (rows, starts, _) = _rows_of(matrices)
+        return functional.embedding_bag(rows, table, starts, mode="sum", per_sample_weights=vectors.reshape(-1))
+    table, whose = _rows_of(matrices.mT)
+    made: Tensor = _DOTS(vectors, table, *whose, 0, -1)
+    return made.view(matrices.shape[0], matrices.shape[2])
 
 
 def weighted_sums(
@@ -93,11 +93,6 @@ def lies_in_rows(matrices: Float[Tensor, "head one two"]) -> bool:
     return along == 1 and down == laid.shape[2] and apart % down == 0 and apart >= down * laid.shape[1]
 
 
-def _dots(table: Tensor, vectors: Tensor, rows: Tensor, of_vector: Tensor) -> Tensor:
-    made: Tensor = _DOTS(vectors, table, rows, of_vector[:1], of_vector, 0, -1)
-    return made
-
-
 def _table_of(laid: Float[Tensor, "head row dim"]) -> tuple[Tensor, Tensor]:
     """A table that holds the rows of these matrices, and where each of them begins."""
     n_heads, n_rows, dim = laid.shape
@@ -105,23 +100,23 @@ def _table_of(laid: Float[Tensor, "head row dim"]) -> tuple[Tensor, Tensor]:
     return laid.as_strided(((n_heads - 1) * apart + n_rows, dim), (dim, 1)), _starts(n_heads, apart)
 
 
-def _rows_of(laid: Float[Tensor, "head row dim"]) -> tuple[Tensor, Tensor, Tensor]:
-    """A table that holds the rows of these matrices, which rows they are, and whose."""
-    return _table_of(laid)[0], *_rows_by_head(laid.shape[0], laid.shape[1], laid.stride(0) // laid.shape[2])
+def _rows_of(laid: Float[Tensor, "head row dim"]) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """A table that holds the rows of these matrices; which rows they are, where each matrix begins among them, and whose."""
+    return _table_of(laid)[0], _rows_by_head(laid.shape[0], laid.shape[1], laid.stride(0) // laid.shape[2])
 
 
 @lru_cache(maxsize=256)
-def _every_row(n_rows: int, n_tokens: int) -> tuple[Tensor, Tensor]:
-    """Each row once for each token, and the token."""
+def _every_row(n_rows: int, n_tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Each row once for each token, an offset that is asked for and not read, and the token."""
     rows = torch.arange(n_rows, dtype=torch.int32).repeat_interleave(n_tokens)
-    return rows, torch.arange(n_tokens, dtype=torch.int32).repeat(n_rows)
+    return rows, torch.zeros(1, dtype=torch.int32), torch.arange(n_tokens, dtype=torch.int32).repeat(n_rows)
 
 
 @lru_cache(maxsize=256)
-def _rows_by_head(n_heads: int, n_rows: int, apart: int) -> tuple[Tensor, Tensor]:
+def _rows_by_head(n_heads: int, n_rows: int, apart: int) -> tuple[Tensor, Tensor, Tensor]:
     heads = torch.arange(n_heads, dtype=torch.int32)
     rows = heads[:, None] * apart + torch.arange(n_rows, dtype=torch.int32)
-    return rows.flatten(), heads.repeat_interleave(n_rows)
+    return rows.flatten(), _starts(n_heads, n_rows), heads.repeat_interleave(n_rows)
 
 
 @lru_cache(maxsize=256)

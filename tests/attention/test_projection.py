@@ -152,7 +152,7 @@ def test_steps_of_large_layers_are_rows_of_the_full_forward(config: GroupedConfi
 
 
 def test_every_product_of_a_step_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four projections of grouped attention and its values; three of latent attention and two by head."""
+    """Four projections of grouped attention, its scores and its values; three of latent attention and two by head."""
     seen: list[bool] = []
 
     def noted(table: Tensor, x: Tensor) -> bool:
@@ -162,7 +162,7 @@ def test_every_product_of_a_step_is_served(monkeypatch: pytest.MonkeyPatch) -> N
     for module in ("projection", "latents", "eager"):
         monkeypatch.setattr(f"attending.attention.{module}.serves", noted)
     shapes = (
-        (GroupedConfig(dim=512, n_heads=8), 5),
+        (GroupedConfig(dim=512, n_heads=8), 6),
         (LatentConfig(dim=512, n_heads=8, latent_dim=480, rope_dim=32, nope_dim=128, value_dim=128), 5),
     )
     for config, products in shapes:
