@@ -11,7 +11,7 @@ from torch import Tensor
 from attending.attention.rows import lies_in_rows, serves, weighted_sums
 from attending.attention.scoring import Scoring
 
-_FEW_ROWS = 1
+_FEW_ROWS = {torch.float32: 1, torch.bfloat16: 4}
 """Most queries that share values for which reading these row by row is faster than a product."""
 
 
@@ -55,10 +55,11 @@ def masked_scores(
         scores = (scores / scoring.softcap).tanh() * scoring.softcap
     if added is not None:
         scores = (scores.reshape(batch, n_heads, n_query, n_key) + added).view(groups, rows, n_key)
-    if same is not None and same != (0, n_key):
+    if same is not None:
         # A step of decoding: empty slots stand behind the last token, and a mask would be made of many small parts.
-        scores[..., : same[0]] = -torch.inf
-        scores[..., same[1] :] = -torch.inf
+        for hidden in (slice(0, same[0]), slice(same[1], n_key)):
+            if hidden.start < hidden.stop:
+                scores[..., hidden] = -torch.inf
     return scores, alive
 
 
@@ -80,6 +81,6 @@ def _mix(weights: Tensor, q: Tensor, v: Tensor, alive: Tensor | None, dropout: f
         weights = torch.nn.functional.dropout(weights, dropout)
     groups, rows, n_key = weights.shape
     values = v.reshape(groups, n_key, v.shape[-1])
-    reads_rows = rows <= _FEW_ROWS and serves(values, weights) and lies_in_rows(values)
+    reads_rows = rows <= _FEW_ROWS.get(v.dtype, 0) and serves(values, weights) and lies_in_rows(values)
     output = (weighted_sums if reads_rows else torch.bmm)(weights, values).view(batch, n_heads, n_query, v.shape[-1])
     return output if alive is None else torch.where(alive, output, 0.0)

@@ -33,8 +33,8 @@ def serves(table: Tensor, x: Tensor) -> bool:
         and not torch.is_grad_enabled()
         and table.dtype in _DTYPES
         and x.dtype == table.dtype
-        and table.device.type == "cpu"
-        and x.device.type == "cpu"
+        and table.is_cpu
+        and x.is_cpu
         and table.nbytes >= LEAST_BYTES
         and type(table) in (Tensor, nn.Parameter)
         and type(x) is Tensor
@@ -73,16 +73,10 @@ def weighted_sums(
     weights: Float[Tensor, "group row key"], values: Float[Tensor, "group key dim"]
 ) -> Float[Tensor, "group row dim"]:
     """`weights @ values`, for few rows to a group; the values must lie in rows."""
-    n_groups, n_rows, n_key = weights.shape
-    table, first = _table_of(values)
-    keys = first[:, None, None] + torch.arange(n_key, dtype=torch.int32)
-    starts = _starts(n_groups * n_rows, n_key)
-    if values.dtype == torch.float32 and n_key > PART:
-        starts = (torch.arange(0, n_key, PART, dtype=torch.int32) + starts[:, None]).flatten()
-    summed = functional.embedding_bag(
-        keys.expand(-1, n_rows, -1).reshape(-1), table, starts, mode="sum", per_sample_weights=weights.reshape(-1)
-    )
-    parts = summed.view(n_groups, n_rows, -1, values.shape[2])
+    part = PART if values.dtype == torch.float32 else weights.shape[2]
+    rows, starts = _rows_by_part(*weights.shape, values.stride(0) // values.shape[2], part)
+    summed = functional.embedding_bag(rows, _table_of(values), starts, mode="sum", per_sample_weights=weights.reshape(-1))
+    parts = summed.view(*weights.shape[:2], -1, values.shape[2])
     return parts[:, :, 0] if parts.shape[2] == 1 else parts.sum(dim=2)
 
 
@@ -93,16 +87,15 @@ def lies_in_rows(matrices: Float[Tensor, "head one two"]) -> bool:
     return along == 1 and down == laid.shape[2] and apart % down == 0 and apart >= down * laid.shape[1]
 
 
-def _table_of(laid: Float[Tensor, "head row dim"]) -> tuple[Tensor, Tensor]:
-    """A table that holds the rows of these matrices, and where each of them begins."""
+def _table_of(laid: Float[Tensor, "head row dim"]) -> Float[Tensor, "row dim"]:
+    """A table that holds the rows of these matrices."""
     n_heads, n_rows, dim = laid.shape
-    apart = laid.stride(0) // dim
-    return laid.as_strided(((n_heads - 1) * apart + n_rows, dim), (dim, 1)), _starts(n_heads, apart)
+    return laid.as_strided(((n_heads - 1) * (laid.stride(0) // dim) + n_rows, dim), (dim, 1))
 
 
 def _rows_of(laid: Float[Tensor, "head row dim"]) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """A table that holds the rows of these matrices; which rows they are, where each matrix begins among them, and whose."""
-    return _table_of(laid)[0], _rows_by_head(laid.shape[0], laid.shape[1], laid.stride(0) // laid.shape[2])
+    return _table_of(laid), _rows_by_head(laid.shape[0], laid.shape[1], laid.stride(0) // laid.shape[2])
 
 
 @lru_cache(maxsize=256)
@@ -123,6 +116,14 @@ def _rows_by_head(n_heads: int, n_rows: int, apart: int) -> tuple[Tensor, Tensor
 def rows_of_heads(heads: tuple[int, ...], width: int) -> Int[Tensor, " row"]:
     """Which rows of a weight make these heads."""
     return (torch.tensor(heads, dtype=torch.int32)[:, None] * width + torch.arange(width, dtype=torch.int32)).flatten()
+
+
+@lru_cache(maxsize=4)  # the layers of a model ask for the same within a step, and never again
+def _rows_by_part(n_groups: int, n_rows: int, n_key: int, apart: int, part: int) -> tuple[Tensor, Tensor]:
+    """The keys of each group once for each of its rows, and where each part of them begins."""
+    keys = _starts(n_groups, apart)[:, None, None] + torch.arange(n_key, dtype=torch.int32)
+    starts = torch.arange(0, n_key, part, dtype=torch.int32) + _starts(n_groups * n_rows, n_key)[:, None]
+    return keys.expand(-1, n_rows, -1).reshape(-1), starts.flatten()
 
 
 @lru_cache(maxsize=256)
