@@ -317,7 +317,7 @@ class IndexedAttention(Mechanism):
             scoring = scoring.also(hiding(torch.cat(picked, dim=1), held["latent"].dtype))
         if serves and self.config.prefers_absorbed(n_query, n_key):
             latent = held["latent"]
-            heads = mixed_by(self.projections.absorbed(asked.main), latent, self.projections.as_values(latent), scoring)
+            heads = mixed_by(self.projections.absorbed(asked.main), latent, latent[..., : self.config.latent_dim], scoring)
             return joined(self.projections.from_latent(heads), self.projections.output, scoring)
         heads = mixed_by(heads_of(asked.main), *self.projections.expanded(held["latent"]), scoring)
         return joined(heads, self.projections.output, scoring)
@@ -350,8 +350,8 @@ class IndexedAttention(Mechanism):
             valid = chosen.valid[:, :, None] & (scores > -torch.inf)
             alive = valid.any(dim=-1, keepdim=True)
             weights = scores.masked_fill(~valid & alive, -torch.inf).softmax(dim=-1)
-            mixed = torch.bmm(weights.view(batch * n_rows, n_heads, n_picked), self.projections.as_values(read))
-            mixed = mixed[..., : self.config.latent_dim].unflatten(0, (batch, n_rows))
+            mixed = torch.bmm(weights.view(batch * n_rows, n_heads, n_picked), read[..., : self.config.latent_dim])
+            mixed = mixed.unflatten(0, (batch, n_rows))
             output[:, :, rows] = torch.where(alive, mixed, 0.0).transpose(1, 2)
         return output
 

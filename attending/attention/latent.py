@@ -138,7 +138,7 @@ class LatentAttention(Mechanism):
     def _heads(self, queries: LatentQueries, latents: Tensor, *, absorbed: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values: of every head, or of the one latent that all heads share."""
         if absorbed:
-            return self.projections.absorbed(queries), latents, self.projections.as_values(latents)
+            return self.projections.absorbed(queries), latents, latents[..., : self.config.latent_dim]
         return torch.cat([queries.nope, queries.rope], dim=-1), *self.projections.expanded(latents)
 
     def _mixed(self, queries: LatentQueries, latents: Tensor, scoring: Scoring) -> Tensor:

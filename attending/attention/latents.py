@@ -237,13 +237,8 @@ class LatentProjections(nn.Module):
         heads = yield from mixed(found.weights, values)
         yield from finished(heads, found.alive, self.output)
 
-    def as_values(self, latents: Float[Tensor, "batch 1 key latent_and_rope"]) -> Float[Tensor, "batch 1 key wide"]:
-        """What absorbed queries take the mean of; the rotary keys stay on where cutting them off would copy every latent."""
-        return latents if latents.element_size() <= 2 else latents[..., : self.shape.latent_dim]
-
-    def from_latent(self, mixed: Float[Tensor, "batch head query wide"]) -> Float[Tensor, "batch head query value"]:
+    def from_latent(self, mixed: Float[Tensor, "batch head query latent"]) -> Float[Tensor, "batch head query value"]:
         """Each head's mean latent as its mean value."""
-        mixed = mixed[..., : self.shape.latent_dim]
         return each_head_by_its_own(mixed, self.value_up.weight.unflatten(0, (self.shape.n_heads, -1)).mT)
 
 

@@ -62,9 +62,7 @@ def mixed_latents(module: Any) -> Callable[..., tuple[Tensor, None]]:
         key_up, value_up = up.split([shape.nope_dim, shape.value_dim], dim=1)
         if not torch.is_grad_enabled() and shape.prefers_absorbed(n_query, n_key):
             q = torch.cat([each_head_by_its_own(q_nope, key_up), q_rope], dim=-1)
-            # In 16 bits values cut out of what is held would be copied; the rotary keys stay on and are cut off the result.
-            values = held if held.element_size() <= 2 else held[..., : shape.latent_dim]
-            heads = each_head_by_its_own(mixed_by(q, held, values, scoring)[..., : shape.latent_dim], value_up.mT)
+            heads = each_head_by_its_own(mixed_by(q, held, held[..., : shape.latent_dim], scoring), value_up.mT)
         else:
             keys, values = module.expand_kv(held[..., : shape.latent_dim], held[..., shape.latent_dim :])
             heads = mixed_by(torch.cat([q_nope, q_rope], dim=-1), keys, values, scoring)
