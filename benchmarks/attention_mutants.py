@@ -21,6 +21,8 @@ TIME_LIMIT_S = 600
 CONTRACT, CACHES, CORE, NATIVE = "test_contract.py", "test_contract_caches.py", "test_core.py", "test_native_sparse.py"
 BLOCKS, WINDOWED, BANDED, PACKING = "test_block_choice.py", "test_windowed.py", "test_banded.py", "test_packing.py"
 
+PROJECTION, ROWS = "test_projection.py", "test_rows.py"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
@@ -34,6 +36,33 @@ class Mutant:
 
 
 MUTANTS = (
+    # products with rows of tables
+    Mutant(fault="tokens of a product stay side by side", file="rows.py", tests=(PROJECTION,),
+           old="made.view(table.shape[0], -1).T.contiguous()", new="made.view(-1, table.shape[0])"),
+    Mutant(fault="heads begin as if nothing lay between them", file="rows.py", tests=(ROWS,),
+           old="rows = heads[:, None] * apart", new="rows = heads[:, None] * n_rows"),
+    Mutant(fault="values begin as if every slot were read", file="rows.py", tests=(ROWS,),
+           old="keys = _starts(n_groups, apart)", new="keys = _starts(n_groups, n_key)"),
+    Mutant(fault="one running sum over all keys", file="rows.py", tests=(ROWS,),
+           old="part = PART if values.dtype == torch.float32 else", new="part ="),
+    Mutant(fault="parts of a sum in 16 bits", file="rows.py", tests=(ROWS,),
+           old="part = PART if values.dtype == torch.float32 else weights.shape[2]", new="part = PART"),
+    Mutant(fault="any layout is taken for rows of a table", file="rows.py", tests=(ROWS,),
+           old="return along == 1 and down == laid.shape[2] and", new="return along == 1 and"),
+    Mutant(fault="gradients pass by", file="rows.py", tests=(PROJECTION,),
+           old="        and not torch.is_grad_enabled()\n", new=""),
+    Mutant(fault="counters are passed by", file="rows.py", tests=(PROJECTION,),
+           old="        and not is_in_torch_dispatch_mode()\n", new=""),
+    Mutant(fault="autocast is passed by", file="rows.py", tests=(PROJECTION,),
+           old='        and not torch.is_autocast_enabled("cpu")\n', new=""),
+    Mutant(fault="the bias of a single token is forgotten", file="projection.py", tests=(PROJECTION,),
+           old="return made if self.bias is None else made + self.bias", new="return made"),
+    Mutant(fault="the bias of a chosen head is the first's", file="projection.py", tests=(PROJECTION,),
+           old="made + bias[list(heads), None]", new="made + bias[: len(heads), None]"),
+    Mutant(fault="turns kept for other places", file="positions.py", tests=(CACHES, "test_positions.py"),
+           old="key = (first, heads.dtype", new="key = (0, heads.dtype"),
+    Mutant(fault="turns of the first kept place for all", file="positions.py", tests=(CACHES, "test_positions.py"),
+           old="here = slice(places.start - first, places.stop - first)", new="here = slice(0, places.stop - places.start)"),
     # the cores
     Mutant(fault="plain core drops the scale", file="eager.py", tests=(CORE,),
            old="folded = (q * scoring.scale).reshape(", new="folded = q.reshape("),

@@ -179,3 +179,13 @@ def test_far_places_turn_by_the_right_angle_in_16_bits() -> None:
     found = RotaryConfig().build(dim=16, n_heads=2, head_dim=8).bfloat16().rotate(heads.bfloat16(), places)
     # Cosine, sine, two products and a sum, each rounded.
     assert (found - exact).abs().max() <= 3 * torch.finfo(torch.bfloat16).eps * heads.abs().max()
+
+
+@pytest.mark.parametrize("layout", ["half", "interleaved"])
+def test_turns_that_are_kept_are_those_of_their_places(layout) -> None:
+    """Places that come one by one, go back and jump turn as places that are told apart and never kept."""
+    encoding = RotaryConfig(layout=layout).build(dim=16, n_heads=2, head_dim=8)
+    for start, length in ((0, 1), (1, 1), (62, 2), (63, 1), (64, 1), (62, 4), (200, 3), (3, 1), (129, 1)):
+        heads = tokens(1, 2, length, 8, dtype=torch.float32)
+        told = encoding.rotate(heads, torch.arange(start, start + length)[None])
+        torch.testing.assert_close(encoding.rotate(heads, range(start, start + length)), told, rtol=1e-6, atol=1e-6)

@@ -67,6 +67,14 @@ def test_weighted_sums_are_no_less_exact_than_a_product(dtype: torch.dtype, n_ke
     assert error(found, exact) <= 1.5 * error(weights @ values, exact) + 1e-7 * float(exact.abs().max())
 
 
+def test_long_sums_in_float32_keep_their_digits() -> None:
+    """Equal parts of one: a running sum over all of them would round each in the same direction."""
+    n_key = 50_000
+    values, weights = torch.full((1, n_key, 16), 1.1), torch.full((1, 1, n_key), 1 / n_key)
+    exact = weights.double() @ values.double()
+    assert error(weighted_sums(weights, values), exact) <= 4e-6
+
+
 @given(
     n_groups=st.integers(1, 4),
     n_rows=st.integers(1, 3),
