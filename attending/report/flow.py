@@ -63,11 +63,12 @@ def ends_of(report: Report) -> tuple[Step, ...]:
 
 
 def _left_out(flow: Flow) -> Step:
-    n = flow.rows_left_out + flow.rows_refused
+    n = flow.rows_left_out + flow.rows_refused + flow.rows_unaccounted
     if not n:
         return Step(headline="No row left out")
     reasons = [one for one in flow.reported if one.step == LEFT_OUT] + [one for one in flow.refused if one.what == "rows"]
-    return Step(headline=f"{_counted(n, 'row')} left out", lines=_reasons(reasons))
+    lost = (f"{flow.rows_unaccounted}: not accounted for",) if flow.rows_unaccounted else ()
+    return Step(headline=f"{_counted(n, 'row')} left out", lines=(*_reasons(reasons), *lost))
 
 
 def _reasons(reasons: Sequence[Refusal]) -> tuple[str, ...]:
@@ -84,7 +85,7 @@ def _analysed(report: Report) -> Step:
     if flow.patients is not None:
         headline += f" of {_counted(flow.patients, 'patient')}"
     if flow.groups != flow.patients:
-        headline += f", in {_counted(flow.groups, 'group')}"
+        headline += f"{'' if flow.patients is None else ','} in {_counted(flow.groups, 'group')}"
     evidence = ", ".join(f"{one.kind.lower()} in {_held(one.cases, flow.cases)}" for one in flow.held)
     return Step(
         headline=f"{headline} analysed",
@@ -135,7 +136,7 @@ def _part(part: Part, sites: tuple[str, ...]) -> Step:
     if part.patients != part.cases:
         lines.append(f"of {_counted(part.patients, 'patient')}")
     if len(part.findings) > MOST_FINDINGS:
-        lines.append(f"By finding {_range([one.events for one in part.findings])}")
+        lines.append(f"By finding: {_range([one.events for one in part.findings])}")
     else:
         lines += [f"{one.finding}: {_range([one.events])}" for one in part.findings]
     return Step(headline=f"{part.name.capitalize()}: {_counted(part.cases, 'case')}", lines=(*lines, *sites))
@@ -157,7 +158,7 @@ def _rounds(rounds: Rounds, kind: str) -> Step:
     if len(rounds.events) <= MOST_FINDINGS:
         lines += [f"{finding}: {_range(ends)} among the judged of a round" for finding, ends in rounds.events.items()]
     else:
-        lines.append(f"By finding and round {_range([end for ends in rounds.events.values() for end in ends])}")
+        lines.append(f"By finding and round: {_range([end for ends in rounds.events.values() for end in ends])}")
     return Step(headline=headline, lines=tuple(lines))
 
 

@@ -43,8 +43,8 @@ def record_of(report: Report) -> dict[str, Any]:
 
 
 def _steps(flow: Flow) -> dict[str, int]:
-    """What leaves at each step: rows = rows refused + left out + joined + cases without a label + cases."""
-    names = ("rows_refused", "rows_left_out", "rows_joined", "cases_unlabelled")
+    """What leaves at each step: rows = rows refused + left out + joined + cases without a label + cases + unaccounted."""
+    names = ("rows_refused", "rows_left_out", "rows_joined", "cases_unlabelled", "rows_unaccounted")
     return {name: getattr(flow, name) for name in names}
 
 

@@ -128,6 +128,12 @@ class Flow:
         """Cases of which no finding is known: they took no part."""
         return self._leaving(UNLABELLED)
 
+    @property
+    def rows_unaccounted(self) -> int:
+        """Rows of which nothing says where they went: 0 unless somebody miscounted."""
+        told = self.rows_refused + self.rows_left_out + self.rows_joined + self.cases_unlabelled + self.cases
+        return 0 if self.rows is None else self.rows - told
+
     def _leaving(self, step: str) -> int:
         return sum(refusal.count for refusal in self.reported if refusal.step == step)
 

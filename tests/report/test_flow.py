@@ -80,6 +80,14 @@ def test_without_exclusions_it_says_so() -> None:
     assert analysed[0] == "240 cases of 240 patients analysed"
 
 
+def test_a_miscount_is_told_instead_of_drawn_over() -> None:
+    one = replace(report(), flow=flow(rows=N + 13))
+    _, out, *_ = told(one)
+    assert out == ["13 rows left out", "3: target is <blank>", "10: not accounted for"]
+    assert record(one)["rows_unaccounted"] == 10
+    assert record(report())["rows_unaccounted"] == 0
+
+
 def test_many_reasons_end_in_a_line_that_adds_up() -> None:
     refused = tuple(Refusal(reason=f"reason {place}", count=20 - place) for place in range(12))
     one = replace(report(), flow=flow(rows=N + sum(each.count for each in refused), refused=refused))
@@ -155,7 +163,7 @@ def test_a_predictions_file_does_not_say_what_was_read() -> None:
     one = replace(report(), flow=flow(rows=None, patients=None, refused=()), conduct=replace(report().conduct, kind="foreign"))
     first, analysed, _ = told(one)
     assert "does not say" in " ".join(first)
-    assert analysed[0] == "240 cases, in 240 groups analysed"
+    assert analysed[0] == "240 cases in 240 groups analysed"
 
 
 def test_rounds_are_counted_as_the_protocol_has_them() -> None:

@@ -176,7 +176,7 @@ def test_every_row_and_value_that_was_left_out_or_read_otherwise_is_counted(tmp_
     told = {one["reason"]: (one["count"], one["what"]) for one in flow["reported"]}
     assert told["left out by --where site = 'a'"] == (40, "rows")
     assert told["joined to another row of the same case"] == (20, "rows")
-    assert (flow["rows_left_out"], flow["rows_joined"]) == (40, 20)
+    assert (flow["rows_left_out"], flow["rows_joined"], flow["rows_unaccounted"]) == (40, 20, 0)
     assert (
         flow["rows"]
         == 80
