@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from attending.attention.block_choice import (
@@ -46,6 +46,7 @@ from attending.attention.native_sparse_cache import NativeSparseCache
 from attending.attention.native_sparse_shape import FEW_QUERIES, NativeSparseShape
 from attending.attention.packing import can_pack, of_real, packing_under
 from attending.attention.positions import RotaryConfig
+from attending.attention.projection import Projection
 from attending.attention.rules import Mask, Window
 from attending.attention.scoring import ScoreBias, Scoring
 from attending.attention.shared import dropped, mixed_by_head
@@ -88,12 +89,12 @@ class NativeSparseAttention(HeadedAttention):
         super().__init__(config, source_dim=config.dim, n_queries=config.n_heads, n_keys=config.kv_heads)
         width = config.kv_heads * config.width
         self.window_key, self.window_value, self.run_key, self.run_value = (
-            nn.Linear(config.dim, width, bias=config.bias) for _ in range(4)
+            Projection(config.dim, width, bias=config.bias) for _ in range(4)
         )
         self.key_pooling, self.value_pooling = (
             RunPooling(config.runs, width=config.width, hidden=config.pooled_dim) for _ in range(2)
         )
-        self.gate = nn.Linear(config.dim, 3 * config.n_heads)
+        self.gate = Projection(config.dim, 3 * config.n_heads)
 
     def forward(
         self,
