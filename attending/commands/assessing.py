@@ -14,7 +14,8 @@ from rich.table import Table as Grid
 
 from attending.artefacts import ArtefactError, write_text
 from attending.commands.explaining import known_targets
-from attending.commands.showing import bars, err
+from attending.commands.progress import stages
+from attending.commands.showing import err
 from attending.commands.showing import out as console
 from attending.commands.using import ready_model, take_in_for
 from attending.explanation.assessment import Assessed, Chosen, Figures, Ground, assess, choose
@@ -93,7 +94,7 @@ def _measured(
     known: list[Sequence[Target]] | None = None
     if (table.parent / REASONS).is_file():
         known = [known_targets(intake, case, table) or () for case in asked]
-    with bars() as told:
+    with stages() as told:
         return assess(
             model,
             asked,
