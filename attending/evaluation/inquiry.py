@@ -157,6 +157,8 @@ def _thresholds(
     column = outcomes.findings.index(finding)
     if outcomes.threshold is not None:
         threshold, note = outcomes.threshold[:, column], ""
+        if np.isnan(threshold).all():
+            return None, None, "no threshold rule is stated for this finding"
     elif finding in terms.rules:
         threshold = row_thresholds(outcomes, finding, terms.rules[finding], calibrate=calibrate)
         note = f"threshold by rule: {terms.rules[finding]}"

@@ -329,9 +329,22 @@ class _Table:
             in_set=matrix("in_set", bool),
             absence_in_set=matrix("absence_in_set", bool),
             abstained=None if None in abstained else np.array(abstained, dtype=bool),
-            threshold=matrix("threshold", float),
+            threshold=self._thresholds(reader, keys),
         )
         return replace(outcomes, exclusive=_is_exclusive(outcomes))
+
+    def _thresholds(self, reader: "_Reader", keys: Sequence[tuple[int, str]]) -> np.ndarray | None:
+        """The threshold of every row, of those findings that have one; None where none has."""
+        columns = []
+        for finding in self.findings:
+            cells = [self.entries[key][finding]["threshold"] for key in keys]
+            blanks = sum(value is None for value in cells)
+            if 0 < blanks < len(keys):
+                key = next(key for key, value in zip(keys, cells, strict=True) if value is None)
+                reader.refuse(self.first_row[key], "threshold", f'a value in every row of "{finding}" or in none ({self.name})')
+            columns.append([np.nan if value is None else value for value in cells])
+        thresholds = np.array(columns, dtype=float).T
+        return None if np.isnan(thresholds).all() else thresholds
 
 
 def _is_exclusive(outcomes: Outcomes) -> bool:
@@ -356,7 +369,7 @@ def _weights_differ(models: Iterable[Outcomes]) -> bool:
 
 
 def _number(values: np.ndarray | None, row: int, column: int) -> str:
-    return "" if values is None else repr(float(values[row, column]))
+    return "" if values is None or np.isnan(values[row, column]) else repr(float(values[row, column]))
 
 
 def _flag(values: np.ndarray | None, row: int, column: int) -> str:

@@ -49,6 +49,20 @@ def test_a_runs_own_file_gives_its_numbers_back(tmp_path):
     assert predictions_text({"cv": back}) == text
 
 
+def test_a_threshold_of_one_finding_alone_is_given_back(tmp_path):
+    rng = np.random.default_rng(0)
+    held = outcomes_of(rng.random((60, 2)), rng.random((60, 2)) < 0.4, threshold=np.tile([0.3, np.nan], (60, 1)))
+    text = predictions_text({"test": {"m": held}})
+    assert "nan" not in text
+    back = read(tmp_path, text).models("test")["m"]
+    np.testing.assert_array_equal(back.threshold, held.threshold)
+    rows = [row for row in judge({"m": back}, terms=Terms(resamples=20)) if row.metric == "sensitivity"]
+    assert {row.finding: row.value is None for row in rows if row.finding != "macro"} == {"f0": False, "f1": True}
+    assert next(row.note for row in rows if row.finding == "f1") == "no threshold rule is stated for this finding"
+    with pytest.raises(PredictionError, match='a value in every row of "f0" or in none'):
+        read(tmp_path, text.replace(",0.3", ",", 1))
+
+
 def test_weights_are_written_only_where_a_reader_would_guess_wrong():
     plain = binormal(30, events=10, auroc=0.8, seed=1, visits=3)
     assert "weight" not in predictions_text({"test": {"m": plain}}).splitlines()[0]
