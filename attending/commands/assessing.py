@@ -23,7 +23,7 @@ from attending.explanation.assessment_file import read_assessed, write_assessed
 from attending.explanation.assessment_words import lines_of, measured_on, sentence_of
 from attending.explanation.catalog import explainer_named
 from attending.explanation.explainer import ExplainerConfig, ExplanationError
-from attending.explanation.pointing import REASONS, Target
+from attending.explanation.pointing import REASONS, KnownReasons
 from attending.explanation.shapley import ShapleyConfig
 from attending.intake import Intake
 from attending.model.trained import MODEL, TrainedModel
@@ -91,9 +91,8 @@ def _measured(
     model: TrainedModel, intake: Intake, configs: Sequence[ExplainerConfig], chosen: Chosen, *, table: Path, seed: int
 ) -> tuple[Figures, ...]:
     asked = [intake.cases[index] for index in chosen.asked]
-    known: list[Sequence[Target]] | None = None
-    if (table.parent / REASONS).is_file():
-        known = [known_targets(intake, case, table) or () for case in asked]
+    reasons = KnownReasons(table.parent)
+    known = [known_targets(intake, index, reasons) or () for index in chosen.asked] if reasons.are_there else None
     with stages() as told:
         return assess(
             model,

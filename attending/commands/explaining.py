@@ -19,7 +19,7 @@ from attending.explanation.assessment_file import read_assessed
 from attending.explanation.drawn import NAMES
 from attending.explanation.explainer import ExplanationError, column_of
 from attending.explanation.page import explanation_page
-from attending.explanation.pointing import Target, read_reasons, targets_of
+from attending.explanation.pointing import KnownReasons, Target, targets_of
 from attending.explanation.shapley import Shares
 from attending.explanation.view import Asked, Explained, explain_case, file_name
 from attending.intake import Intake
@@ -58,8 +58,10 @@ def explain_patient(
     intake = take_in_for(
         model, table, where=where, companions=companions, is_strict=False, needs_truth=False, beside=out / PAGE
     )
-    case = _the_case(intake, patient, table)
-    targets, assessed = known_targets(intake, case, table), read_assessed(path, model=model.id)
+    index = _index_of(intake, patient, table)
+    case = intake.cases[index]
+    targets = known_targets(intake, index, KnownReasons(table.parent))
+    assessed = read_assessed(path, model=model.id)
     explained = explain_case(model, case, others=_others(intake, case), asked=asked, targets=targets, assessed=assessed)
     write_text(out / PAGE, explanation_page(explained.view))
     for name, svg in explained.pictures.items():
@@ -75,9 +77,10 @@ def explain_patient(
     console.print(f"page: {out / PAGE}", highlight=False, soft_wrap=True)
 
 
-def _the_case(intake: Intake, patient: str, table: Path) -> Case:
-    pairs = zip(intake.cases, intake.records.charts, strict=True)
-    found = [case for case, chart in pairs if patient in (str(chart.id), str(chart.patient))]
+def _index_of(intake: Intake, patient: str, table: Path) -> int:
+    """Which case the patient or visit of this id has."""
+    charts = intake.records.charts
+    found = [index for index, chart in enumerate(charts) if patient in (str(chart.id), str(chart.patient))]
     if len(found) != 1:
         remedy = "name the visit by its own id, or keep one row with --where" if found else "check the id, and --where"
         raise ExplanationError(
@@ -86,11 +89,11 @@ def _the_case(intake: Intake, patient: str, table: Path) -> Case:
     return found[0]
 
 
-def known_targets(intake: Intake, case: Case, table: Path) -> tuple[Target, ...] | None:
-    """The known reasons of the case where its table is one that `attending clinic` wrote."""
-    reasons = read_reasons(table.parent, intake.own_ids()[case.id])
-    index = next(number for number, other in enumerate(intake.cases) if other.id == case.id)
-    return targets_of(case, reasons, carry=lambda place: intake.deidentified.carry(index, place)) if reasons else None
+def known_targets(intake: Intake, index: int, reasons: KnownReasons) -> tuple[Target, ...] | None:
+    """The known reasons of the case of this index where its table is one that `attending clinic` wrote."""
+    case = intake.cases[index]
+    known = reasons.of(str(intake.records.charts[index].id))
+    return targets_of(case, known, carry=lambda place: intake.deidentified.carry(index, place)) if known else None
 
 
 def _write_similar(model: TrainedModel, intake: Intake, explained: Explained, *, folder: Path, asked: Asked) -> None:

@@ -126,19 +126,20 @@ def point(case: Case, explanation: Explanation, target: Target) -> Pointing | No
     return Pointing(target=target, is_hit=target.holds(heaviest), chance=chance)
 
 
-def read_reasons(folder: Path, own_id: str) -> dict[str, tuple[Reason, ...]]:
-    """The reasons that `attending clinic` wrote for one visit beside its table; empty where there are none."""
-    path = folder / REASONS
-    if not path.is_file():
-        return {}
-    held = json.loads(path.read_text(encoding="utf-8")).get(own_id, {})
-    flags_path = folder / "truth" / "masks" / f"{own_id}.png"
-    flags = np.asarray(Image.open(flags_path)) if own_id in _names(flags_path) else None
-    return {disease: tuple(_reason(entry, flags) for entry in entries) for disease, entries in held.items()}
+class KnownReasons:
+    """The reasons that `attending clinic` wrote beside its table, read once; there are none beside any other table."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder, path = folder, folder / REASONS
+        self.are_there = path.is_file()
+        self._held = json.loads(path.read_text(encoding="utf-8")) if self.are_there else {}
 
-def _names(path: Path) -> set[str]:
-    return {path.stem} if path.is_file() else set()
+    def of(self, own_id: str) -> dict[str, tuple[Reason, ...]]:
+        """Those of one visit; empty where there are none."""
+        held = self._held.get(own_id, {})
+        path = self._folder / "truth" / "masks" / f"{own_id}.png"
+        flags = np.asarray(Image.open(path)) if held and path.is_file() else None
+        return {disease: tuple(_reason(entry, flags) for entry in entries) for disease, entries in held.items()}
 
 
 def _reason(entry: Mapping[str, Any], flags: np.ndarray | None) -> Reason:

@@ -22,7 +22,7 @@ from attending.explanation.agreement import (
 from attending.explanation.curves import CurveTest, mean_gain
 from attending.explanation.explainer import Explainer, ExplainerConfig
 from attending.explanation.neighbours import Neighbours
-from attending.explanation.pointing import Target, point, questions, read_reasons, targets_of
+from attending.explanation.pointing import KnownReasons, Target, point, questions, targets_of
 from attending.explanation.truth import OWN, SYNTHETIC, Examined, examine
 from attending.model.trained import TrainedModel
 from attending.privacy import deidentify
@@ -175,11 +175,11 @@ def test_reasons_read_from_files_are_those_of_the_clinic(tmp_path: Path) -> None
     clinic = draw_clinic(ClinicConfig(n_patients=12, seed=5))
     write_clinic(clinic, tmp_path / "clinic")
     safe = deidentify(clinic.charts, key=bytes(range(32)))
-    n_masks = 0
+    n_masks, written = 0, KnownReasons(tmp_path / "clinic")
     for index, (chart, case) in enumerate(zip(clinic.charts, safe.cases, strict=True)):
         carry = lambda place, index=index: safe.carry(index, place)  # noqa: E731
         own = targets_of(case, clinic.reasons[index], carry=carry)
-        read = targets_of(case, read_reasons(tmp_path / "clinic", str(chart.id)), carry=carry)
+        read = targets_of(case, written.of(str(chart.id)), carry=carry)
         assert [(t.finding, t.disease, t.modality, t.evidence, t.span) for t in own] == [
             (t.finding, t.disease, t.modality, t.evidence, t.span) for t in read
         ]
@@ -195,7 +195,9 @@ def test_reasons_read_from_files_are_those_of_the_clinic(tmp_path: Path) -> None
         for modality, chosen in questions(own).items():
             assert abs(chosen.log_odds) == max(abs(t.log_odds) for t in own if t.modality == modality)
     assert n_masks > 10
-    assert read_reasons(tmp_path, "P000001-1") == {}
+    assert written.are_there
+    assert written.of("nobody") == KnownReasons(tmp_path).of("P000001-1") == {}
+    assert not KnownReasons(tmp_path).are_there
 
 
 def test_the_known_reasons_stand_beside_the_explanation() -> None:
