@@ -185,3 +185,9 @@ def test_damage_is_told(occluded: Assessed, tmp_path: Path) -> None:
     seal(folder_of(tmp_path), [written.name])
     with pytest.raises(ArtefactError, match="is not what attending assess writes"):
         read_assessed(tmp_path, model=MODEL.id)
+
+
+def test_how_far_it_is_is_told_after_every_patient() -> None:
+    heard: list[int] = []
+    figures(OcclusionConfig(), CASES[3:6], told=heard.append)
+    assert heard == [1, 2, 3]
