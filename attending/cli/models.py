@@ -157,7 +157,7 @@ def assess(
     """How true explanations are of a model, over many patients of a table; kept with the model and shown beside its marks.
 
     Without any reason known: does the answer move faster as the marked places go than in random orders, do networks that
-    differ by seed explain alike, and do networks with random weights, as they must not. For a table of attending clinic also:
+    differ by seed explain alike, and how alike do networks with random weights, which must not. For a table of the clinic also:
     does the heaviest place lie in the known reason. Each figure says on what it was measured, on how many, and when; take a
     table that the model was not trained on. It says how true the method is of this model there, not of the patients, and
     nothing about a single case. Other methods that were assessed before stay.
