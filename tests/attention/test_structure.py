@@ -43,7 +43,7 @@ class Largest(torch.utils._python_dispatch.TorchDispatchMode):
 @pytest.mark.parametrize("kind", MASKS)
 def test_no_square_is_made_forward_or_back(name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (native_sparse, picking):  # a bound of their own, which is larger than this square
-        monkeypatch.setattr(module, "_HELD_AT_ONCE", 1 << 19)
+        monkeypatch.setattr(module, "_HELD_AT_ONCE", 1 << 20)
     config: Any = EXAMPLES[name].config
     torch.manual_seed(0)
     layer, x = config.build(), tokens(1, LENGTH, config.dim, dtype=torch.float32)
