@@ -187,7 +187,7 @@ def question_sentence(report: Report) -> str:
     is_phrase = when.partition(" ")[0].lower() in PREPOSITIONS
     at = "at a prediction time that is unstated" if when == UNSTATED else f"asked {when if is_phrase else f'at {when}'}"
     population = asked.population if asked.population != UNSTATED else "a population that is unstated"
-    standard = asked.reference_standard if asked.reference_standard != UNSTATED else "which is unstated"
+    standard = asked.reference_standard
     return (
         f"In {population} ({asked.unit}), {at}: the estimated probability of the recorded label {asked.target}; "
         f"reference standard: {standard}."
