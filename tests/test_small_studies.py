@@ -61,7 +61,7 @@ def test_one_site_says_that_sites_cannot_be_compared_and_is_judged_all_the_same(
 def test_ten_events_are_judged_with_wide_intervals_or_none_and_the_report_says_so(tmp_path: Path) -> None:
     entries = changed(lambda n, row: {"sick": "yes" if n % 12 == 0 else "no"}, n=120)
     planned = call("plan", write_rows(tmp_path / "planned.csv", entries), *ASKED)
-    assert "cross-validation, because a four-way split would leave 2 patients" in planned.out
+    assert "cross-validation, because a four-way split would leave fewer than 5 patients" in planned.out
     assert "too few" in planned.out or "Too small to say anything about (sick): " in planned.out
     said, record, page = held(tmp_path, entries)
     assert record["flow"]["findings"] == [{"finding": "sick", "known": 120, "events": 10}]
@@ -69,9 +69,7 @@ def test_ten_events_are_judged_with_wide_intervals_or_none_and_the_report_says_s
     area = of(record, "auroc")
     assert area["low"] is None
     assert "too few events" in area["note"]
-    (curves,) = record["curves"]
-    assert curves["calibration"]["predicted"] == []
-    assert "fewer than 100" in curves["calibration"]["note"]
+    assert record["curves"] == []  # test holds under 5 events: a histogram would count them
     assert "no smooth curve" in page.lower()
     assert all(row["value"] is not None or row["note"] for row in record["results"])
     small = [row for row in record["results"] if row["slice"] == "sex" and row["metric"] == "auroc"]

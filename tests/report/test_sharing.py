@@ -115,6 +115,7 @@ def test_no_curve_is_shown_of_a_part_that_holds_few(tmp_path: Path):
     record = json.loads(write_report(tmp_path, replace(one, results=few))[1].read_text(encoding="utf-8"))
     assert record["flow"]["findings"][0]["events"] is not None
     assert record["curves"] == []
+    assert "fewer than 5 of a class were judged" in text(page(replace(one, results=few)))
 
 
 def test_in_a_part_no_class_follows_from_the_others():
