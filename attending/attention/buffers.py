@@ -159,7 +159,8 @@ class Memory:
 
     def held(self, step: int = 1) -> dict[str, Float[Tensor, "batch head slot dim"]]:
         """All that is remembered, with 0 behind the end of shorter samples; empty slots fill up to a multiple of `step`."""
-        return {name: buffer.read(slice(0, self.readable(step))) for name, buffer in self.buffers.items()}
+        slots = slice(0, self.readable(step))
+        return {name: buffer.read(slots) for name, buffer in self.buffers.items()}
 
     def readable(self, step: int) -> int:
         """How many slots `held` gives."""

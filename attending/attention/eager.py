@@ -11,9 +11,6 @@ from torch import Tensor
 from attending.attention.rows import lies_in_rows, serves, weighted_sums
 from attending.attention.scoring import Scoring
 
-_FEW_ROWS = {torch.float32: 1, torch.bfloat16: 4}
-"""Most queries that share values for which reading these row by row is faster than a product."""
-
 
 def eager_output(q: Tensor, k: Tensor, v: Tensor, scoring: Scoring) -> Float[Tensor, "batch head query value"]:
     """The weighted mean of the values."""
@@ -81,6 +78,6 @@ def _mix(weights: Tensor, q: Tensor, v: Tensor, alive: Tensor | None, dropout: f
         weights = torch.nn.functional.dropout(weights, dropout)
     groups, rows, n_key = weights.shape
     values = v.reshape(groups, n_key, v.shape[-1])
-    reads_rows = rows <= _FEW_ROWS.get(v.dtype, 0) and serves(values, weights) and lies_in_rows(values)
+    reads_rows = rows == 1 and serves(values, weights) and lies_in_rows(values)
     output = (weighted_sums if reads_rows else torch.bmm)(weights, values).view(batch, n_heads, n_query, v.shape[-1])
     return output if alive is None else torch.where(alive, output, 0.0)

@@ -112,8 +112,7 @@ class Rotary(PositionEncoding):
         is_whole = heads.shape[-1] == self._width
         turned = heads if is_whole else heads[..., : self._width]
         if self.config.layout == "half":
-            first, second = turned.chunk(2, dim=-1)
-            partner = torch.cat([second, first], dim=-1)
+            partner = turned.roll(self._width // 2, dims=-1)
         else:
             partner = torch.stack([turned[..., 1::2], turned[..., 0::2]], dim=-1).flatten(-2)
         turned = torch.addcmul(turned * cosine, partner, sine)

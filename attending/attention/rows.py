@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-LEAST_BYTES = 2**19
+LEAST_BYTES = 2**20
 """Smaller tables stay in a core's own cache, where BLAS is faster."""
 PART = 512
 """Rows of one running sum in float32, where a longer one loses digits; in 16 bits each part would be rounded once more."""
