@@ -183,7 +183,7 @@ GIVEN: dict[str, dict[str, object]] = {
     "test_cross_attention_is_the_formula": {"example": EXAMPLES["gqa"]},
     "test_a_trace_never_drops_and_carries_no_gradient": {"example": EXAMPLES["gqa"]},
     "test_dropout_drops_in_training_alone": {"example": EXAMPLES["gqa"]},
-    "test_a_row_that_sees_nothing_gives_zero_and_no_gradient": {"example": EXAMPLES["gqa"]},
+    "test_a_row_that_sees_nothing_gives_zero_and_no_gradient": {"example": EXAMPLES["gqa"], "learns": True},
     "test_a_dead_row_is_zero_on_every_core": {"core": "eager", "dtype": torch.float64},
 }
 """What tests with parameters are called with."""
