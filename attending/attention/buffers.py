@@ -4,7 +4,7 @@
 without moving the others. Both keep every sample's own length, so ragged batches need no padding, and both can store int8.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -73,8 +73,7 @@ class Buffer:
 
     def read(self, slots: slice | Tensor) -> Float[Tensor, "batch head slot dim"]:
         """What stands in the slots."""
-        parts = [tensor[:, :, slots].to(self.reads_as) for tensor in self.tensors]
-        return parts[0] if len(parts) == 1 else parts[0].mul_(parts[1])  # the first is a copy, its type being another
+        return as_numbers([tensor[:, :, slots] for tensor in self.tensors], self.reads_as)
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> None:
         """Replace each tensor, as when samples are reordered."""
@@ -87,6 +86,13 @@ class Buffer:
         scale = precise.abs().amax(dim=-1, keepdim=True) / 127.0
         codes = (precise / torch.where(scale > 0.0, scale, 1.0)).round().to(torch.int8)
         return [codes, scale]
+
+
+def as_numbers(parts: Sequence[Tensor], reads_as: torch.dtype) -> Tensor:
+    """Numbers as they are stored, or whole numbers times the scale of each vector."""
+    numbers = parts[0].to(reads_as)
+    # Whole numbers are of another type, so that theirs is a copy.
+    return numbers if len(parts) == 1 else numbers.mul_(parts[1].to(reads_as))
 
 
 class Memory:

@@ -79,5 +79,6 @@ def _mix(weights: Tensor, q: Tensor, v: Tensor, alive: Tensor | None, dropout: f
     groups, rows, n_key = weights.shape
     values = v.reshape(groups, n_key, v.shape[-1])
     reads_rows = rows == 1 and serves(values, weights) and lies_in_rows(values)
-    output = (weighted_sums if reads_rows else torch.bmm)(weights, values).view(batch, n_heads, n_query, v.shape[-1])
+    mixed = weighted_sums(weights[:, 0], values) if reads_rows else torch.bmm(weights, values)
+    output = mixed.view(batch, n_heads, n_query, v.shape[-1])
     return output if alive is None else torch.where(alive, output, 0.0)

@@ -69,15 +69,13 @@ def each_by_its_own(vectors: Float[Tensor, "head one"], matrices: Float[Tensor, 
     return made.view(matrices.shape[0], matrices.shape[2])
 
 
-def weighted_sums(
-    weights: Float[Tensor, "group row key"], values: Float[Tensor, "group key dim"]
-) -> Float[Tensor, "group row dim"]:
-    """`weights @ values`, for few rows to a group; the values must lie in rows."""
-    part = PART if values.dtype == torch.float32 else weights.shape[2]
+def weighted_sums(weights: Float[Tensor, "group key"], values: Float[Tensor, "group key dim"]) -> Float[Tensor, "group dim"]:
+    """The sum of each group's values by their weights; the values must lie in rows (`lies_in_rows`)."""
+    part = PART if values.dtype == torch.float32 else weights.shape[1]
     rows, starts = _rows_by_part(*weights.shape, values.stride(0) // values.shape[2], part)
     summed = functional.embedding_bag(rows, _table_of(values), starts, mode="sum", per_sample_weights=weights.reshape(-1))
-    parts = summed.view(*weights.shape[:2], -1, values.shape[2])
-    return parts[:, :, 0] if parts.shape[2] == 1 else parts.sum(dim=2)
+    parts = summed.view(len(weights), -1, values.shape[2])
+    return parts[:, 0] if parts.shape[1] == 1 else parts.sum(dim=1)
 
 
 def lies_in_rows(matrices: Float[Tensor, "head one two"]) -> bool:
@@ -101,31 +99,29 @@ def _rows_of(laid: Float[Tensor, "head row dim"]) -> tuple[Tensor, tuple[Tensor,
 @lru_cache(maxsize=256)
 def _every_row(n_rows: int, n_tokens: int) -> tuple[Tensor, Tensor, Tensor]:
     """Each row once for each token, an offset that is asked for and not read, and the token."""
-    rows = torch.arange(n_rows, dtype=torch.int32).repeat_interleave(n_tokens)
-    return rows, torch.zeros(1, dtype=torch.int32), torch.arange(n_tokens, dtype=torch.int32).repeat(n_rows)
+    return _places(0, n_rows).repeat_interleave(n_tokens), _places(0, 1), _places(0, n_tokens).repeat(n_rows)
 
 
 @lru_cache(maxsize=256)
 def _rows_by_head(n_heads: int, n_rows: int, apart: int) -> tuple[Tensor, Tensor, Tensor]:
-    heads = torch.arange(n_heads, dtype=torch.int32)
-    rows = heads[:, None] * apart + torch.arange(n_rows, dtype=torch.int32)
-    return rows.flatten(), _starts(n_heads, n_rows), heads.repeat_interleave(n_rows)
+    heads = _places(0, n_heads)
+    rows = heads[:, None] * apart + _places(0, n_rows)
+    return rows.flatten(), heads * n_rows, heads.repeat_interleave(n_rows)
 
 
 @lru_cache(maxsize=256)
 def rows_of_heads(heads: tuple[int, ...], width: int) -> Int[Tensor, " row"]:
     """Which rows of a weight make these heads."""
-    return (torch.tensor(heads, dtype=torch.int32)[:, None] * width + torch.arange(width, dtype=torch.int32)).flatten()
+    return torch.cat([_places(head * width, (head + 1) * width) for head in heads])
 
 
 @lru_cache(maxsize=4)  # the layers of a model ask for the same within a step, and never again
-def _rows_by_part(n_groups: int, n_rows: int, n_key: int, apart: int, part: int) -> tuple[Tensor, Tensor]:
-    """The keys of each group once for each of its rows, and where each part of them begins."""
-    keys = _starts(n_groups, apart)[:, None, None] + torch.arange(n_key, dtype=torch.int32)
-    starts = torch.arange(0, n_key, part, dtype=torch.int32) + _starts(n_groups * n_rows, n_key)[:, None]
-    return keys.expand(-1, n_rows, -1).reshape(-1), starts.flatten()
+def _rows_by_part(n_groups: int, n_key: int, apart: int, part: int) -> tuple[Tensor, Tensor]:
+    """The keys of each group, and where each part of them begins."""
+    groups = _places(0, n_groups)[:, None]
+    return (groups * apart + _places(0, n_key)).flatten(), (groups * n_key + _places(0, n_key, part)).flatten()
 
 
-@lru_cache(maxsize=256)
-def _starts(n_heads: int, n_rows: int) -> Tensor:
-    return torch.arange(n_heads, dtype=torch.int32) * n_rows
+def _places(start: int, stop: int, step: int = 1) -> Int[Tensor, " place"]:
+    # Kept for whoever comes next, so they are where the tables are, also under another default device.
+    return torch.arange(start, stop, step, dtype=torch.int32, device="cpu")

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attending.attention.buffers import Buffer
+from attending.attention.buffers import Buffer, as_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +35,11 @@ class Stored:
         self, sample: Int[Tensor, "..."], head: Int[Tensor, "..."], key: Int[Tensor, "..."]
     ) -> Float[Tensor, "batch head *read dim"]:
         """What stands at these places, which broadcast."""
-        return self._read([part[sample, head, key] for part in self.parts])
+        return as_numbers([part[sample, head, key] for part in self.parts], self.reads_as)
 
     def all(self) -> Float[Tensor, "batch head key dim"]:
         """Everything."""
-        return self._read(list(self.parts))
-
-    def _read(self, parts: list[Tensor]) -> Tensor:
-        numbers = parts[0].to(self.reads_as)
-        # Whole numbers are of another type, so that theirs is a copy.
-        return numbers if len(parts) == 1 else numbers.mul_(parts[1].to(self.reads_as))
+        return as_numbers(self.parts, self.reads_as)
 
 
 class Tokens(NamedTuple):

@@ -175,6 +175,15 @@ def test_every_product_of_a_step_is_served(monkeypatch: pytest.MonkeyPatch) -> N
         assert seen == [True] * products
 
 
+def test_another_default_device_leaves_nothing_behind_for_tokens_on_a_cpu() -> None:
+    layer, x = Projection(1025, 512, bias=False), drawn(1, 1, 1025)  # a shape that no other test has asked about
+    with torch.no_grad():
+        with torch.device("meta"):
+            first = layer(x)
+        for found in (first, layer(x)):
+            torch.testing.assert_close(found, functional.linear(x, layer.weight), rtol=1e-4, atol=1e-5)
+
+
 def test_any_model_is_streamed_inside_and_as_before_outside() -> None:
     torch.manual_seed(3)
     model = nn.Sequential(nn.Linear(512, 1280), nn.GELU(), nn.Linear(1280, 512), nn.MultiheadAttention(64, 4)).eval()
